@@ -1,0 +1,342 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Common part of the tests. A test script sources this file, writes each
+# behaviour as a function, registers it with `it NAME FUNCTION [ARG...]` and
+# ends with `run`. Every function runs in a subshell of its own with errexit,
+# so a failing command fails the test; what `defer` registered is undone in
+# reverse order whatever happened. The kernel log is scanned after each one.
+#
+# Environment: DRIVER=rust_loop|loop, KERNEL=stock|debug.
+
+# `defer 'rm -f "$file"'` is meant to expand when it runs.
+# shellcheck disable=SC2016
+
+TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+DRIVER=${DRIVER:-rust_loop}
+KERNEL=${KERNEL:-stock}
+case $DRIVER in
+rust_loop) PREFIX=rloop ;;
+loop) PREFIX=loop ;;
+*) echo "Bail out! unknown DRIVER=$DRIVER"; exit 1 ;;
+esac
+DEV=/dev/$PREFIX
+CTL=/dev/$PREFIX-control
+DEBUGFS=/sys/kernel/debug
+CGROUP=/sys/fs/cgroup
+export DRIVER KERNEL PREFIX DEV CTL
+
+WORK=$(mktemp -d /tmp/test.XXXXXX)
+CASES=()
+
+# What must never appear in the kernel log. I/O errors are not in it: tests of
+# bad storage provoke them.
+SPLAT='BUG:|WARNING:|INFO: (task|rcu|possible|inconsistent|trying)|Oops|KASAN|UBSAN|KFENCE|ODEBUG|Call Trace|[Kk]ernel panic|general protection|refcount_t:|unreferenced object|new suspected memory leaks|blocked for more than|workqueue lockup|soft lockup|rust_kernel: panicked|possible (circular|recursive) locking|inconsistent lock state|suspicious RCU|list_(add|del) corruption|held lock freed|lock held when returning|bad unlock balance|sleeping function called|scheduling while atomic'
+
+# ---- results --------------------------------------------------------------
+
+it() {
+	CASES+=("$(printf '%q ' "$@")")
+}
+
+note() {
+	echo "$*"
+}
+
+fail() {
+	echo "failed: $*"
+	exit 1
+}
+
+skip() {
+	echo "$*" >"$WORK/skip"
+	exit 4
+}
+
+# Whole script cannot run here.
+skip_all() {
+	echo "TAP version 13"
+	echo "1..0 # SKIP $*"
+	exit 0
+}
+
+need_rust_loop() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver has no such interface"
+}
+
+need_command() {
+	command -v "$1" >/dev/null || skip "no $1 in this guest"
+}
+
+need_module() {
+	modprobe -q "$1" || skip "this kernel has no $1"
+}
+
+defer() {
+	DEFERRED+=("$1")
+}
+
+undo() {
+	local rc=$? i
+	set +e
+	trap - ERR
+	for ((i = ${#DEFERRED[@]} - 1; i >= 0; i--)); do
+		eval "${DEFERRED[i]}"
+	done
+	exit "$rc"
+}
+
+# expect WANT COMMAND...: the command's output, in full, is WANT.
+expect() {
+	local want=$1 got
+	shift
+	got=$("$@") || fail "$* exited with $?"
+	[[ $got == "$want" ]] || fail "$*: expected '$want', got '$got'"
+}
+
+same() {
+	[[ $1 == "$2" ]] || fail "${3:-values}: expected '$2', got '$1'"
+}
+
+# must_fail COMMAND...: it fails, and not by a signal.
+must_fail() {
+	local rc=0
+	"$@" || rc=$?
+	((rc > 0 && rc < 128)) || fail "$* exited with $rc, expected a failure"
+}
+
+# wait_until SECONDS COMMAND...: poll where there is no event to wait for.
+wait_until() {
+	local end=$((SECONDS + $1 + 1))
+	shift
+	until "$@"; do
+		((SECONDS <= end)) || return 1
+		sleep 0.05
+	done
+}
+
+# ---- kernel log -----------------------------------------------------------
+
+log_mark() {
+	LOG_MARK="tests: mark $$.$((++LOG_MARKS)) $1"
+	echo "<6>$LOG_MARK" >/dev/kmsg
+}
+
+# The kernel's words since the last mark.
+log_since_mark() {
+	dmesg | awk -v mark="${LOG_MARK:-}" 'found { print } index($0, mark) { found = 1 }'
+}
+
+log_splats() {
+	log_since_mark | grep -v 'tests: mark' | grep -E -A30 -m1 "$SPLAT"
+}
+
+# ---- running --------------------------------------------------------------
+
+run_case() {
+	local name=$1 rc why
+	shift
+	COUNT=$((COUNT + 1))
+	rm -f "$WORK/skip"
+	log_mark "$name"
+	(
+		set -eE
+		DEFERRED=()
+		trap undo EXIT
+		trap 'echo "line $LINENO in ${FUNCNAME[0]}: \"$BASH_COMMAND\" failed"' ERR
+		"$@"
+	) >"$WORK/output" 2>&1 </dev/null
+	rc=$?
+	if log_splats >"$WORK/splat"; then
+		sed 's/^/# /' "$WORK/output" "$WORK/splat"
+		echo "not ok $COUNT $name (kernel log)"
+		FAILED=1
+		return
+	fi
+	if ((rc == 0)); then
+		echo "ok $COUNT $name"
+	elif ((rc == 4)) && [[ -e $WORK/skip ]]; then
+		why=$(<"$WORK/skip")
+		echo "ok $COUNT $name # SKIP $why"
+	else
+		sed 's/^/# /' "$WORK/output"
+		echo "not ok $COUNT $name"
+		FAILED=1
+	fi
+}
+
+# kmemleak reports what it has found unreferenced in two scans, and never an
+# object younger than five seconds.
+no_leaks() {
+	local leaks=$DEBUGFS/kmemleak
+	echo scan >"$leaks"
+	sleep 5
+	echo scan >"$leaks"
+	cat "$leaks"
+	[[ ! -s $leaks ]] || ! grep -q unreferenced "$leaks" || fail "kmemleak reports leaks"
+}
+
+driver_unloads() {
+	is_loaded || return 0
+	unload_driver
+}
+
+run() {
+	local case
+	it "the module unloads" driver_unloads
+	[[ ! -w $DEBUGFS/kmemleak ]] || it "kmemleak is silent" no_leaks
+	echo "TAP version 13"
+	echo "1..${#CASES[@]}"
+	COUNT=0
+	FAILED=0
+	for case in "${CASES[@]}"; do
+		eval "run_case $case"
+	done
+	exit "$FAILED"
+}
+
+# ---- the driver -----------------------------------------------------------
+
+is_loaded() {
+	[[ -d /sys/module/$DRIVER/holders ]]
+}
+
+load_driver() {
+	modprobe "$DRIVER" "$@"
+	udevadm settle
+}
+
+# For scripts whose tests share one loaded driver.
+ensure_driver() {
+	is_loaded || load_driver max_loop=8
+}
+
+# udev looks into a device after each change, and holds the module while it
+# does so.
+unload_driver() {
+	udevadm settle
+	wait_until 10 rmmod "$DRIVER" 2>"$WORK/rmmod" || {
+		cat "$WORK/rmmod"
+		return 1
+	}
+}
+
+loopctl() {
+	python3 "$TESTS/loopctl.py" "$@"
+}
+
+is_bound() {
+	[[ -d /sys/block/${1#/dev/}/loop ]]
+}
+
+is_unbound() {
+	! is_bound "$1"
+}
+
+# attach DEVICE [losetup options] FILE; detached at the end of the test.
+attach() {
+	losetup "$@"
+	defer "detach_quietly $1"
+}
+
+detach() {
+	losetup -d "$1"
+	# A detach while udev still has the device open happens at its close.
+	wait_until 10 is_unbound "$1" || fail "$1 still bound after losetup -d"
+}
+
+detach_quietly() {
+	is_unbound "$1" || detach "$1"
+}
+
+sysfs_attr() {
+	cat "/sys/block/${1#/dev/}/$2"
+}
+
+sectors() {
+	sysfs_attr "$1" size
+}
+
+random_file() {
+	head -c "$2" /dev/urandom >"$1"
+}
+
+checksum() {
+	sha256sum <"$1"
+}
+
+# Reads past the page cache of the device, in full.
+device_checksum() {
+	dd if="$1" bs="${2:-1M}" iflag=direct status=none | sha256sum
+}
+
+allocated_kib() {
+	du -k "$1" | cut -f1
+}
+
+# ---- cgroups --------------------------------------------------------------
+
+make_cgroup() {
+	echo "+io +memory" >"$CGROUP/cgroup.subtree_control"
+	mkdir "$CGROUP/$1"
+	defer "remove_cgroup $1"
+}
+
+# The last process of a cgroup may still be on its way out.
+remove_cgroup() {
+	[[ ! -d $CGROUP/$1 ]] || wait_until 10 rmdir "$CGROUP/$1" 2>/dev/null
+}
+
+# in_cgroup NAME COMMAND...
+in_cgroup() {
+	local cgroup=$1
+	shift
+	bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP/$cgroup" "$@"
+}
+
+# ---- workers file ---------------------------------------------------------
+
+workers_file() {
+	echo "$DEBUGFS/rust_loop/${1#/dev/}/workers"
+}
+
+# worker DEVICE CGROUP-PATH FIELD; empty if there is no such worker.
+worker() {
+	awk -v path="$2" -v field="$3" '
+		NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
+		$NF == path { print $column[field]; exit }
+	' "$(workers_file "$1")"
+}
+
+has_worker() {
+	[[ -n $(worker "$1" "$2" css) ]]
+}
+
+has_no_worker() {
+	! has_worker "$1" "$2"
+}
+
+fallbacks() {
+	awk '$1 == "fallbacks" { print $2 }' "$(workers_file "$1")"
+}
+
+# ---- a disk that can be stopped -------------------------------------------
+
+# stall_new NAME DISK: /dev/mapper/NAME over the disk. While it is stalled
+# everything sent to it stays in flight, until stall_end.
+stall_new() {
+	need_command dmsetup
+	need_module dm-mod
+	dmsetup create "$1" --table "0 $(blockdev --getsz "$2") linear $2 0"
+	udevadm settle
+	defer "wait_until 10 dmsetup remove $1 2>/dev/null"
+}
+
+stall_begin() {
+	dmsetup suspend --noflush --nolockfs "$1"
+	defer "dmsetup resume $1"
+}
+
+stall_end() {
+	dmsetup resume "$1"
+}

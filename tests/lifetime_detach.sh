@@ -1,0 +1,146 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 768
+#
+# Detach happens at the last close, and is then complete.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	ensure_driver
+	truncate -s 8M "$WORK/image"
+	defer 'rm -f "$WORK/image"'
+}
+
+mounted() {
+	setup
+	mkdir -p "$WORK/mnt"
+	attach "${DEV}0" "$WORK/image"
+	mkfs.ext4 -q "${DEV}0"
+	mount "${DEV}0" "$WORK/mnt"
+	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'
+	losetup -d "${DEV}0"
+	udevadm settle
+	is_bound "${DEV}0" || fail "detached under a mounted filesystem"
+	same "$(sysfs_attr "${DEV}0" loop/autoclear)" 1 autoclear
+	random_file "$WORK/mnt/file" 1M
+	sync "$WORK/mnt/file"
+	checksum "$WORK/mnt/file" >"$WORK/sum"
+	umount "$WORK/mnt"
+	wait_until 10 is_unbound "${DEV}0" || fail "still bound after umount"
+	same "$(sectors "${DEV}0")" 0 sectors
+
+	# What was written before the detach has reached the file.
+	attach "${DEV}0" "$WORK/image"
+	mount "${DEV}0" "$WORK/mnt"
+	checksum "$WORK/mnt/file" | cmp - "$WORK/sum"
+	umount "$WORK/mnt"
+	detach "${DEV}0"
+}
+
+# mount -o loop style: autoclear asked for at attach.
+autoclear_flag() {
+	setup
+	mkfs.ext4 -q "$WORK/image"
+	mkdir -p "$WORK/mnt"
+	# The device stays open from attach to mount.
+	exec 7<"${DEV}0"
+	expect ok loopctl configure "${DEV}0" "$WORK/image" --flags 4
+	is_bound "${DEV}0" || fail "cleared while still open"
+	mount "${DEV}0" "$WORK/mnt"
+	exec 7<&-
+	udevadm settle
+	is_bound "${DEV}0" || fail "cleared while mounted"
+	umount "$WORK/mnt"
+	wait_until 10 is_unbound "${DEV}0" || fail "still bound after umount"
+}
+
+open_elsewhere() {
+	setup
+	random_file "$WORK/image" 8M
+	attach "${DEV}0" "$WORK/image"
+	exec 7<>"${DEV}0"
+	expect ok loopctl clr-fd "${DEV}0"
+	is_bound "${DEV}0" || fail "detached under an open handle"
+	cmp -n 65536 "$WORK/image" - <&7
+	# New users may come until the last one goes.
+	dd if="${DEV}0" of=/dev/null bs=4k count=1 iflag=direct status=none
+	is_bound "${DEV}0" || fail "detached under an open handle"
+	exec 7<&-
+	wait_until 10 is_unbound "${DEV}0" || fail "still bound after the last close"
+}
+
+# The only opener detaches: from then on nothing gets in, not even itself.
+only_opener() {
+	setup
+	attach "${DEV}0" "$WORK/image"
+	udevadm settle
+	python3 - "${DEV}0" <<-'PYTHON'
+		import errno, fcntl, mmap, os, sys
+		fd = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
+		page = mmap.mmap(-1, 4096)
+		assert os.preadv(fd, [page], 0) == 4096
+		fcntl.ioctl(fd, 0x4C01, 0)
+		for what, want, call in (
+		    ("open", errno.ENXIO, lambda: os.open(sys.argv[1], os.O_RDONLY)),
+		    ("status", errno.ENXIO, lambda: fcntl.ioctl(fd, 0x4C05, bytearray(232))),
+		    ("detach", errno.ENXIO, lambda: fcntl.ioctl(fd, 0x4C01, 0)),
+		    ("read", errno.EIO, lambda: os.preadv(fd, [page], 4096))):
+		    try:
+		        call()
+		    except OSError as error:
+		        assert error.errno == want, f"{what}: {error}"
+		    else:
+		        sys.exit(f"{what} succeeded after detach")
+	PYTHON
+	wait_until 10 is_unbound "${DEV}0" || fail "still bound after the last close"
+	same "$(sectors "${DEV}0")" 0 sectors
+	attach "${DEV}0" "$WORK/image"
+	detach "${DEV}0"
+}
+
+# After a detach the device is as it was before the first attach.
+as_new() {
+	setup
+	attach "${DEV}3" "$WORK/image"
+	detach "${DEV}3"
+	state "${DEV}3" >"$WORK/before"
+	attach "${DEV}3" -r -o 4096 --sizelimit 65536 --sector-size 4096 "$WORK/image"
+	detach "${DEV}3"
+	state "${DEV}3" | diff "$WORK/before" -
+	expect ENXIO loopctl status "${DEV}3"
+}
+
+state() {
+	local queue=/sys/block/${1#/dev/}/queue
+	grep . "/sys/block/${1#/dev/}/size" "$queue/logical_block_size" \
+		"$queue/physical_block_size" "$queue/minimum_io_size"
+}
+
+dirty_data() {
+	setup
+	random_file "$WORK/data" 4M
+	defer 'rm -f "$WORK/data"'
+	attach "${DEV}0" "$WORK/image"
+	dd if="$WORK/data" of="${DEV}0" bs=1M status=none
+	detach "${DEV}0"
+	cmp -n 4194304 "$WORK/data" "$WORK/image"
+	attach "${DEV}0" "$WORK/image"
+	cmp -n 4194304 "$WORK/data" "${DEV}0"
+	# The cache of one image must not show through another.
+	detach "${DEV}0"
+	truncate -s 4M "$WORK/zero"
+	defer 'rm -f "$WORK/zero"'
+	attach "${DEV}0" "$WORK/zero"
+	cmp -n 4194304 /dev/zero "${DEV}0"
+	detach "${DEV}0"
+}
+
+it "while mounted: at umount" mounted
+it "autoclear: at the last close" autoclear_flag
+it "while open elsewhere: at the last close" open_elsewhere
+it "by the only opener" only_opener
+it "leaves the device as new" as_new
+it "dirty data reach the file, stale data do not stay" dirty_data
+
+run

@@ -1,0 +1,178 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Issue one loop ioctl and print `ok` or the name of the errno.
+
+Unlike losetup this sends exactly what it is asked to send, sensible or not.
+The exit status is 0 whenever the kernel answered.
+"""
+
+import argparse
+import errno
+import fcntl
+import os
+import socket
+import struct
+import sys
+
+SET_FD = 0x4C00
+CLR_FD = 0x4C01
+SET_STATUS64 = 0x4C04
+GET_STATUS64 = 0x4C05
+SET_CAPACITY = 0x4C07
+CONFIGURE = 0x4C0A
+CTL_ADD = 0x4C80
+CTL_REMOVE = 0x4C81
+CTL_GET_FREE = 0x4C82
+
+# struct loop_info64: device, inode, rdevice, offset, sizelimit, number,
+# encrypt_type, encrypt_key_size, flags, file_name, crypt_name, key, init.
+INFO = struct.Struct("=5Q4I64s64s32s2Q")
+CONFIG_HEAD = struct.Struct("=2I")
+
+ACCESS = {"ro": os.O_RDONLY, "rw": os.O_RDWR, "wo": os.O_WRONLY, "path": os.O_PATH}
+
+
+def number(text):
+    return int(text, 0)
+
+
+def info(args):
+    mask = (1 << 64) - 1
+    return INFO.pack(0, 0, 0, args.offset & mask, args.sizelimit & mask, 0,
+                     args.encrypt_type, args.key_size, args.flags,
+                     args.name.encode(), b"", b"", 0, 0)
+
+
+def backing(args):
+    """The file descriptor to hand over; sockets and pipes by name."""
+    if args.file == "closed":
+        fd = os.open("/dev/null", os.O_RDONLY)
+        os.close(fd)
+        return fd
+    if args.file == "negative":
+        return 0xFFFFFFFF
+    if args.file == "socket":
+        return socket.socket(socket.AF_UNIX).detach()
+    if args.file == "pipe":
+        return os.pipe()[0]
+    if args.file == "memfd":
+        fd = os.memfd_create("image")
+        os.ftruncate(fd, 1 << 20)
+        return fd
+    mode = ACCESS[args.file_mode]
+    if args.direct:
+        mode |= os.O_DIRECT
+    return os.open(args.file, mode)
+
+
+def open_device(args):
+    mode = ACCESS[args.dev_mode]
+    if args.excl:
+        mode |= os.O_EXCL
+    return os.open(args.device, mode)
+
+
+def configure(args):
+    fd = backing(args)
+    config = CONFIG_HEAD.pack(fd, args.block_size) + info(args) + bytes(64)
+    fcntl.ioctl(open_device(args), CONFIGURE, config)
+
+
+def set_fd(args):
+    fd = backing(args)
+    if fd > 0x7FFFFFFF:
+        fd -= 1 << 32
+    fcntl.ioctl(open_device(args), SET_FD, fd)
+
+
+def clr_fd(args):
+    fcntl.ioctl(open_device(args), CLR_FD, 0)
+
+
+def status(args):
+    raw = bytearray(INFO.size)
+    fcntl.ioctl(open_device(args), GET_STATUS64, raw)
+    values = INFO.unpack(raw)
+    names = ("device", "inode", "rdevice", "offset", "sizelimit", "number",
+             "encrypt_type", "encrypt_key_size", "flags")
+    for name, value in zip(names, values):
+        print(f"{name}={value}")
+    print("name=" + values[9].split(b"\0")[0].decode())
+
+
+def set_status(args):
+    fcntl.ioctl(open_device(args), SET_STATUS64, info(args))
+
+
+def set_capacity(args):
+    fcntl.ioctl(open_device(args), SET_CAPACITY, 0)
+
+
+def raw(args):
+    fcntl.ioctl(open_device(args), args.request, args.argument)
+
+
+def control(args):
+    request = {"add": CTL_ADD, "remove": CTL_REMOVE, "get-free": CTL_GET_FREE}
+    code = request[args.what] if args.what in request else number(args.what)
+    fd = os.open(args.control, os.O_RDWR)
+    print(fcntl.ioctl(fd, code, args.index))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    commands = parser.add_subparsers(required=True)
+
+    device = argparse.ArgumentParser(add_help=False)
+    device.add_argument("device")
+    device.add_argument("--dev-mode", choices=ACCESS, default="rw")
+    device.add_argument("--excl", action="store_true")
+
+    image = argparse.ArgumentParser(add_help=False)
+    image.add_argument("file")
+    image.add_argument("--file-mode", choices=ACCESS, default="rw")
+    image.add_argument("--direct", action="store_true")
+
+    values = argparse.ArgumentParser(add_help=False)
+    values.add_argument("--offset", type=number, default=0)
+    values.add_argument("--sizelimit", type=number, default=0)
+    values.add_argument("--flags", type=number, default=0)
+    values.add_argument("--name", default="")
+    values.add_argument("--encrypt-type", type=number, default=0)
+    values.add_argument("--key-size", type=number, default=0)
+
+    sub = commands.add_parser("configure", parents=[device, image, values])
+    sub.add_argument("--block-size", type=number, default=0)
+    sub.set_defaults(run=configure, quiet=False)
+    sub = commands.add_parser("set-fd", parents=[device, image])
+    sub.set_defaults(run=set_fd, quiet=False)
+    sub = commands.add_parser("clr-fd", parents=[device])
+    sub.set_defaults(run=clr_fd, quiet=False)
+    sub = commands.add_parser("status", parents=[device])
+    sub.set_defaults(run=status, quiet=True)
+    sub = commands.add_parser("set-status", parents=[device, values])
+    sub.set_defaults(run=set_status, quiet=False)
+    sub = commands.add_parser("set-capacity", parents=[device])
+    sub.set_defaults(run=set_capacity, quiet=False)
+    sub = commands.add_parser("raw", parents=[device])
+    sub.add_argument("request", type=number)
+    sub.add_argument("argument", type=number, nargs="?", default=0)
+    sub.set_defaults(run=raw, quiet=False)
+    sub = commands.add_parser("control")
+    sub.add_argument("control")
+    sub.add_argument("what")
+    sub.add_argument("index", type=number, nargs="?", default=0)
+    sub.set_defaults(run=control, quiet=True)
+
+    args = parser.parse_args()
+    try:
+        args.run(args)
+    except OSError as error:
+        print(errno.errorcode.get(error.errno, error.errno))
+        return
+    if not args.quiet:
+        print("ok")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 768
+#
+# Idle workers are freed after idle_timeout_secs, and not before.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	need_rust_loop
+	ensure_driver
+	local file=/sys/module/rust_loop/parameters/idle_timeout_secs
+	local old
+	old=$(<"$file")
+	defer "echo $old >$file"
+	echo "$1" >"$file"
+	truncate -s 4M "$WORK/image"
+	defer 'rm -f "$WORK/image"'
+	attach "${DEV}0" "$WORK/image"
+	make_cgroup alpha
+	make_cgroup beta
+}
+
+reads() {
+	in_cgroup "$1" dd if="${DEV}0" of=/dev/null bs=4k count=4 iflag=direct status=none
+}
+
+uptime_ms() {
+	awk '{ print int($1 * 1000) }' /proc/uptime
+}
+
+# The timer is deferrable: polling keeps a CPU awake, but not for ever.
+gone() {
+	wait_until "$1" has_no_worker "${DEV}0" "$2"
+}
+
+not_before() {
+	setup 4
+	local start end
+	start=$(uptime_ms)
+	reads alpha
+	gone 20 /alpha || fail "still there 20 s after its last I/O"
+	end=$(uptime_ms)
+	note "gone after $((end - start)) ms"
+	((end - start >= 4000)) || fail "freed after only $((end - start)) ms"
+	# It comes back when it is needed.
+	reads alpha
+	same "$(worker "${DEV}0" /alpha completed)" 4 "completed by the new worker"
+}
+
+kept_while_used() {
+	setup 4
+	local css end
+	reads alpha
+	reads beta
+	css=$(worker "${DEV}0" /alpha css)
+	end=$(($(uptime_ms) + 9000))
+	while (($(uptime_ms) < end)); do
+		reads alpha
+		sleep 0.2
+	done
+	(($(worker "${DEV}0" /alpha completed) > 20)) || fail "the busy worker was replaced"
+	same "$(worker "${DEV}0" /alpha css)" "$css" "css of alpha's worker"
+	gone 10 /beta || fail "the idle worker was kept beside a busy one"
+}
+
+idle_time_grows() {
+	setup 60
+	local first second
+	reads alpha
+	wait_until 5 [ "$(worker "${DEV}0" /alpha idle_ms)" != - ]
+	first=$(worker "${DEV}0" /alpha idle_ms)
+	wait_until 5 idle_longer_than $((first + 500)) || fail "idle_ms does not grow"
+	second=$(worker "${DEV}0" /alpha idle_ms)
+	((second < 60000)) || fail "idle_ms is $second"
+	reads alpha
+	(($(worker "${DEV}0" /alpha idle_ms) < second)) || fail "idle_ms does not begin again"
+}
+
+idle_longer_than() {
+	(($(worker "${DEV}0" /alpha idle_ms) > $1))
+}
+
+# A detached device keeps nothing running; workers of the next user are new.
+detached() {
+	setup 2
+	reads alpha
+	detach "${DEV}0"
+	attach "${DEV}0" "$WORK/image"
+	reads beta
+	gone 20 /alpha || fail "worker of the last user still there"
+	gone 20 /beta || fail "worker still there"
+}
+
+# Unloading frees what the timer has not.
+unload_with_idle_workers() {
+	setup 3600
+	reads alpha
+	reads beta
+	detach "${DEV}0"
+	unload_driver
+}
+
+it "freed after the timeout and not before" not_before
+it "kept while used, a neighbour freed" kept_while_used
+it "idle time is shown" idle_time_grows
+it "freed over a detach and a new attach" detached
+it "unload with idle workers" unload_with_idle_workers
+
+run
