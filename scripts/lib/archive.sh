@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The Debian archive, seen through an apt configuration of our own: the host
+# may be another release, and its package lists are not ours to change.
+
+SUITE=trixie
+ARCHIVE=$CACHE/archive
+DEBS=$CACHE/debs
+KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# The mirror the host already uses, so that its proxies and permissions hold.
+archive_mirror()
+{
+	local format='$(REPO_URI)' found
+
+	if [ -n "${DEBIAN_MIRROR:-}" ]; then
+		printf '%s\n' "$DEBIAN_MIRROR"
+		return
+	fi
+	found=$(apt-get indextargets --format "$format" 'Created-By: Packages' \
+		'Origin: Debian' 'Label: Debian' | sed -n 1p)
+	if [ -z "$found" ]; then
+		apt-get update >&2
+		found=$(apt-get indextargets --format "$format" \
+			'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p)
+	fi
+	[ -n "$found" ] ||
+		die "no Debian mirror in this machine's apt sources; name one with DEBIAN_MIRROR="
+	printf '%s\n' "$found"
+}
+
+# Lines of a sources.list for the suites we draw from.
+archive_sources()
+{
+	local mirror suite
+
+	mirror=$(archive_mirror)
+	for suite in "$SUITE" "$SUITE-updates" "$SUITE-backports"; do
+		printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' \
+			"$KEYRING" "$mirror" "$suite"
+	done
+}
+
+archive_options()
+{
+	printf -- '-o\n%s\n' \
+		"Dir::State=$ARCHIVE/state" \
+		"Dir::State::status=$ARCHIVE/status" \
+		"Dir::Cache=$ARCHIVE/cache" \
+		"Dir::Etc::SourceList=$ARCHIVE/sources.list" \
+		Dir::Etc::SourceParts=/dev/null \
+		Dir::Etc::Preferences=/dev/null \
+		Dir::Etc::PreferencesParts=/dev/null \
+		APT::Architecture=amd64 \
+		APT::Sandbox::User=root \
+		Acquire::Languages=none \
+		Acquire::Retries=3
+}
+
+archive_get()
+{
+	local options
+
+	mapfile -t options < <(archive_options)
+	apt-get "${options[@]}" "$@"
+}
+
+archive_query()
+{
+	local options
+
+	mapfile -t options < <(archive_options)
+	apt-cache "${options[@]}" "$@"
+}
+
+archive_refresh()
+{
+	mkdir -p "$ARCHIVE/state/lists/partial" "$ARCHIVE/cache/archives/partial"
+	: >"$ARCHIVE/status"
+	archive_sources >"$ARCHIVE/sources.list"
+	# apt-get update succeeds with old lists when the network is down.
+	archive_get --error-on=any update
+	archive_table >"$ARCHIVE/table"
+}
+
+# "package version" for all that is ever asked for: apt-cache takes half a
+# second to start, so it is started once.
+archive_table()
+{
+	local names
+
+	mapfile -t names < <(archive_query pkgnames |
+		grep -E '^(rustc$|linux-(base|binary|headers|image|kbuild|modules|source)-)')
+	archive_query madison "${names[@]}" | awk '{ print $1, $3 }' | sort -u
+}
+
+# archive_versions PACKAGE: its versions in the archive, newest first.
+archive_versions()
+{
+	awk -v name="$1" '$1 == name { print $2 }' "$ARCHIVE/table" | sort -rV
+}
+
+# archive_has PACKAGE VERSION
+archive_has()
+{
+	grep -qxF -- "$1 $2" "$ARCHIVE/table"
+}
+
+# archive_fetch PACKAGE=VERSION...: put the packages into $DEBS, whole or not
+# at all.
+archive_fetch()
+{
+	local want
+
+	mkdir -p "$DEBS/partial"
+	for want; do
+		[ ! -e "$(archive_deb "$want")" ] || continue
+		(cd "$DEBS/partial" && archive_get download "$want")
+		mv "$DEBS/partial/${want%%=*}"_*.deb "$DEBS/"
+	done
+}
+
+# archive_deb PACKAGE=VERSION: where archive_fetch puts it.
+archive_deb()
+{
+	local want=$1 version arch
+
+	version=${want#*=}
+	for arch in amd64 all; do
+		if [ -e "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb" ]; then
+			printf '%s\n' "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb"
+			return
+		fi
+	done
+	printf '%s\n' "$DEBS/${want%%=*}_${version//:/%3a}_all.deb"
+}

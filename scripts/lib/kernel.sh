@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Kernels: which one the archive offers, its source, and for each kind (stock,
+# debug) a directory with what a module needs to be built (kdir) and a guest
+# needs to boot (boot/).
+
+# The series the driver is written for; nothing else in the project names them.
+KERNEL_SERIES=(7.2 7.3)
+
+KERNEL_CHOICE=$CACHE/kernel-choice
+
+# ---- choosing ---------------------------------------------------------------
+
+# Candidates, newest first: full names such as 7.2.12+deb13-amd64.
+kernel_candidates()
+{
+	local series pattern
+
+	for series in "${KERNEL_SERIES[@]}"; do
+		pattern=${series//./\\.}
+		sed -n -E "s/^linux-binary-(unsigned-)?($pattern\.[0-9]+\+deb[0-9.]+-amd64) .*/\2/p" \
+			"$ARCHIVE/table"
+	done | sort -rVu
+}
+
+# kernel_packages NAME BINARY_PACKAGE: all that has to exist in one version.
+kernel_packages()
+{
+	local name=$1 binary=$2 common=${1%-amd64}
+
+	printf '%s\n' "$binary" "linux-base-$name" "linux-modules-$name" \
+		"linux-headers-$name" "linux-headers-$common-common" \
+		"linux-kbuild-$common" "linux-source-$(kernel_series "$name")"
+	[ "$binary" != "linux-binary-$name" ] || printf '%s\n' "linux-image-$name"
+}
+
+kernel_series()
+{
+	printf '%s\n' "${1%%+*}" | cut -d. -f1,2
+}
+
+# kernel_complete NAME BINARY_PACKAGE: print the version of which the archive
+# has the whole set; on failure print what is missing.
+kernel_complete()
+{
+	local version package
+
+	version=$(archive_versions "$2" | sed -n 1p)
+	if [ -z "$version" ]; then
+		printf '%s\n' "$2"
+		return 1
+	fi
+	while read -r package; do
+		if ! archive_has "$package" "$version"; then
+			printf '%s\n' "$package ($version)"
+			return 1
+		fi
+	done < <(kernel_packages "$1" "$2")
+	printf '%s\n' "$version"
+}
+
+# kernel_choose_one NAME BINARY_PACKAGE: write the choice if this kernel has
+# Rust and the archive has the compiler that it was built with.
+kernel_choose_one()
+{
+	local name=$1 binary=$2 version config rust
+
+	version=$(kernel_complete "$name" "$binary") ||
+		{ REASON="the archive lacks $version"; return 1; }
+	archive_fetch "linux-headers-$name=$version"
+	config=$(dpkg-deb --fsys-tarfile "$(archive_deb "linux-headers-$name=$version")" |
+		tar -xO "./usr/src/linux-headers-$name/.config") || return 1
+	grep -qx CONFIG_RUST=y <<<"$config" ||
+		{ REASON="it is built without CONFIG_RUST"; return 1; }
+	rust=$(sed -n 's/^CONFIG_RUSTC_VERSION=//p' <<<"$config")
+	rust=$(rust_version "$rust") ||
+		{ REASON="the archive lacks the rustc that it was built with"; return 1; }
+	printf '%s\n' "$name" "$version" "$binary" "$rust" >"$KERNEL_CHOICE.new"
+}
+
+# kernel_choose: the newest that is complete, or the one that was asked for;
+# only an explicit wish gets a kernel that is not signed (yet).
+kernel_choose()
+{
+	local name tried=()
+
+	for name in $(kernel_candidates); do
+		if [ -n "${KERNEL_VERSION:-}" ]; then
+			[ "${name%%+*}" = "$KERNEL_VERSION" ] || [ "$name" = "$KERNEL_VERSION" ] || continue
+			kernel_choose_one "$name" "linux-binary-$name" && return
+			kernel_choose_one "$name" "linux-binary-unsigned-$name" && return
+		else
+			kernel_choose_one "$name" "linux-binary-$name" && return
+		fi
+		tried+=("$name: $REASON")
+	done
+	say "no supported kernel${KERNEL_VERSION:+ named $KERNEL_VERSION} in the archive; supported series: ${KERNEL_SERIES[*]}"
+	[ ${#tried[@]} = 0 ] || printf '  %s\n' "${tried[@]}" >&2
+	return 1
+}
+
+# kernel_select: set KERNEL_NAME, KERNEL_DEBVER, KERNEL_BINARY, KERNEL_RUST.
+# The archive is asked at most once a day, and not at all while unreachable.
+kernel_select()
+{
+	local fields
+
+	KERNEL_CHOICE=$CACHE/kernel-choice${KERNEL_VERSION:+-$KERNEL_VERSION}
+	if ! kernel_choice_is_fresh; then
+		lock kernel-choice
+		kernel_choice_is_fresh || kernel_choice_renew
+		unlock kernel-choice
+	fi
+	mapfile -t fields <"$KERNEL_CHOICE"
+	KERNEL_NAME=${fields[0]}
+	KERNEL_DEBVER=${fields[1]}
+	KERNEL_BINARY=${fields[2]}
+	KERNEL_RUST=${fields[3]}
+}
+
+kernel_choice_is_fresh()
+{
+	[ -e "$KERNEL_CHOICE" ] || return 1
+	if [ "${REFRESH:-0}" = 1 ] && [ -z "${REFRESHED:-}" ]; then
+		return 1
+	fi
+	[ -n "$(find "$KERNEL_CHOICE" -mmin -1440)" ]
+}
+
+kernel_choice_renew()
+{
+	need_platform
+	say "asking the Debian archive which kernels there are (15 MB, about 5 s)"
+	if archive_refresh >"$CACHE/log/archive.log" 2>&1; then
+		kernel_choose >&2 ||
+			{ [ -e "$KERNEL_CHOICE" ] || exit 1; touch "$KERNEL_CHOICE.new"; }
+		[ ! -s "$KERNEL_CHOICE.new" ] || mv "$KERNEL_CHOICE.new" "$KERNEL_CHOICE"
+	elif [ ! -e "$KERNEL_CHOICE" ]; then
+		tail -n 5 "$CACHE/log/archive.log" >&2
+		die "the Debian archive cannot be reached and nothing is cached yet; log: $CACHE/log/archive.log"
+	else
+		say "the archive cannot be reached; going on with what is cached"
+	fi
+	rm -f "$KERNEL_CHOICE.new"
+	touch "$KERNEL_CHOICE"
+	# shellcheck disable=SC2034 # read by kernel_choice_is_fresh
+	REFRESHED=1
+}
+
+# ---- source -----------------------------------------------------------------
+
+source_name()
+{
+	printf 'source-%s\n' "$KERNEL_DEBVER"
+}
+
+source_prepare()
+{
+	artefact "$(source_name)" \
+		"kernel source $KERNEL_DEBVER (160 MB to fetch, 1.8 GB, about 40 s)" \
+		source_build
+}
+
+source_build()
+{
+	local package
+
+	package=linux-source-$(kernel_series "$KERNEL_NAME")
+	archive_fetch "$package=$KERNEL_DEBVER"
+	dpkg-deb --fsys-tarfile "$(archive_deb "$package=$KERNEL_DEBVER")" |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' |
+		xz -dc -T0 | tar -x -C "$1" --strip-components=1
+}
+
+# ---- stock ------------------------------------------------------------------
+
+stock_name()
+{
+	printf 'stock-%s-%s\n' "$KERNEL_NAME" \
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(tree_name "$KERNEL_RUST")" "$(key_files "$TOP/scripts/kernel/stock-kdir")")"
+}
+
+stock_prepare()
+{
+	tree_prepare "$KERNEL_RUST"
+	source_prepare
+	artefact "$(stock_name)" \
+		"Rust metadata of the stock kernel $KERNEL_NAME (15 MB to fetch, 0.4 GB, about 80 s)" \
+		stock_build
+}
+
+# Everything in place under the final name's temporary twin; scripts/kernel/
+# stock-kdir does the work inside the build tree.
+stock_build()
+{
+	local dir=$1 headers=linux-headers-$KERNEL_NAME
+
+	archive_fetch "$headers=$KERNEL_DEBVER"
+	mkdir -p "$dir/headers"
+	dpkg-deb -x "$(archive_deb "$headers=$KERNEL_DEBVER")" "$dir/headers"
+	tree_run "$(tree_name "$KERNEL_RUST")" \
+		"$TOP/scripts/kernel/stock-kdir" "$CACHE/$(source_name)" \
+		"$dir/headers/usr/src/$headers" "$dir/kdir" "$KERNEL_NAME"
+	rm -rf "$dir/headers"
+}
