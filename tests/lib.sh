@@ -340,3 +340,29 @@ stall_begin() {
 stall_end() {
 	dmsetup resume "$1"
 }
+
+# ---- uevents --------------------------------------------------------------
+
+uevents_begin() {
+	udevadm settle
+	udevadm monitor --kernel --subsystem-match=block >"$WORK/uevents" 2>&1 &
+	defer "kill $!; wait $! 2>/dev/null"
+	wait_until 10 grep -q 'kernel uevent' "$WORK/uevents"
+}
+
+# uevents DEVICE: "change" events seen so far.
+uevents() {
+	grep -c " change .*/block/${1#/dev/} " "$WORK/uevents"
+}
+
+uevents_exceed() {
+	(($(uevents "$1") > $2))
+}
+
+# The device's events reach user space.
+uevents_work() {
+	local before
+	before=$(uevents "$1") || true
+	echo change >"/sys/block/${1#/dev/}/uevent"
+	wait_until 5 uevents_exceed "$1" "$before" || fail "uevents of $1 are suppressed"
+}

@@ -1,0 +1,97 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 768 --disk 64M
+#
+# The filesystem under a sparse image is full: the writer learns of it.
+
+. "$(dirname "$0")/lib.sh"
+
+# small TYPE: a filesystem with about 4 MiB free and a sparse image of 32 MiB.
+small() {
+	ensure_driver
+	mkdir -p "$WORK/fs"
+	if [[ $1 == tmpfs ]]; then
+		mount -t tmpfs -o size=4M none "$WORK/fs"
+	else
+		mkfs.ext4 -q -m 0 -O ^has_journal /dev/vdb 6M
+		mount /dev/vdb "$WORK/fs"
+	fi
+	defer 'umount "$WORK/fs"'
+	image=$WORK/fs/image
+	truncate -s 32M "$image"
+	random_file "$WORK/data" 16M
+	defer 'rm -f "$WORK/data"'
+	attach "${DEV}0" "$image"
+}
+
+# fills TYPE [dd options]
+fills() {
+	local type=$1 done_bytes
+	shift
+	small "$type"
+	must_fail dd if="$WORK/data" of="${DEV}0" "$@" status=none 2>"$WORK/error"
+	cat "$WORK/error"
+	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
+	done_bytes=$(($(allocated_kib "$image") * 1024))
+	((done_bytes > 1048576)) || fail "full after $done_bytes bytes"
+	# What was reported as written is there.
+	cmp -n 1048576 "$WORK/data" "$image"
+	usable
+}
+
+usable() {
+	blockdev --flushbufs "${DEV}0" || true
+	dd if="${DEV}0" of=/dev/null bs=64K count=16 iflag=direct status=none
+	# Space again: punched by the device's own discard.
+	blkdiscard -f "${DEV}0"
+	sync -f "$WORK/fs"
+	dd if="$WORK/data" of="${DEV}0" bs=64K count=16 seek=64 oflag=direct conv=fsync,notrunc status=none
+	dd if="${DEV}0" bs=64K count=16 skip=64 iflag=direct status=none |
+		cmp -n 1048576 - "$WORK/data"
+	detach "${DEV}0"
+}
+
+through_cache() {
+	small "$1"
+	must_fail dd if="$WORK/data" of="${DEV}0" bs=1M conv=fsync status=none 2>"$WORK/error"
+	cat "$WORK/error"
+	grep -q -e 'No space left on device' -e 'Input/output error' "$WORK/error" ||
+		fail "neither ENOSPC nor EIO"
+	usable
+}
+
+# One large request of which only a part fits.
+partial() {
+	[[ $DRIVER == rust_loop ]] ||
+		skip "the C driver reports a write that was cut short as done"
+	small tmpfs
+	dd if=/dev/zero of="$WORK/fs/filler" bs=1M status=none 2>/dev/null || true
+	truncate -s -300K "$WORK/fs/filler"
+	must_fail dd if="$WORK/data" of="${DEV}0" bs=1M count=1 oflag=direct status=none 2>"$WORK/error"
+	cat "$WORK/error"
+	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
+	rm "$WORK/fs/filler"
+	usable
+}
+
+filesystem_on_top() {
+	small tmpfs
+	mkfs.ext4 -q -E nodiscard "${DEV}0"
+	mkdir -p "$WORK/mnt"
+	mount "${DEV}0" "$WORK/mnt"
+	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'
+	must_fail dd if="$WORK/data" of="$WORK/mnt/file" bs=1M conv=fsync status=none 2>"$WORK/error"
+	cat "$WORK/error"
+	umount "$WORK/mnt"
+	detach "${DEV}0"
+}
+
+it "tmpfs full, 4 KiB requests" fills tmpfs bs=4k oflag=direct
+it "tmpfs full, 64 KiB requests" fills tmpfs bs=64k oflag=direct
+it "ext4 full, 4 KiB requests" fills ext4 bs=4k oflag=direct
+it "ext4 full, 64 KiB requests" fills ext4 bs=64k oflag=direct
+it "through the page cache: fsync reports it" through_cache tmpfs
+it "a request that fits in part is an error" partial
+it "a filesystem on the device learns of it" filesystem_on_top
+
+run

@@ -1,0 +1,148 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 768 --disk 64M
+#
+# The disk below fails: right errno, told to the writer, and no more than that.
+
+. "$(dirname "$0")/lib.sh"
+
+# A disk whose second of four 8 MiB quarters fails, by the target given.
+failing() {
+	need_command dmsetup
+	ensure_driver
+	[[ $1 != flakey* ]] || need_module dm-flakey
+	dmsetup create bad --table "$(table "linear /dev/vdb 16384")"
+	udevadm settle
+	defer 'wait_until 10 dmsetup remove bad 2>/dev/null'
+	random_file "$WORK/data" 32M
+	defer 'rm -f "$WORK/data"'
+	dd if="$WORK/data" of=/dev/mapper/bad bs=1M oflag=direct status=none
+	blockdev --flushbufs /dev/mapper/bad
+	attach "${DEV}0" /dev/mapper/bad
+	udevadm settle
+	become "$1"
+}
+
+table() {
+	cat <<-TABLE
+		0 16384 linear /dev/vdb 0
+		16384 16384 $1
+		32768 32768 linear /dev/vdb 32768
+	TABLE
+}
+
+become() {
+	dmsetup suspend --nolockfs bad
+	dmsetup load bad --table "$(table "$1")"
+	dmsetup resume bad
+	blockdev --flushbufs /dev/mapper/bad || true
+	blockdev --flushbufs "${DEV}0" || true
+}
+
+healthy() {
+	become "linear /dev/vdb 16384"
+	random_file "$WORK/new" 4M
+	defer 'rm -f "$WORK/new"'
+	dd if="$WORK/new" of="${DEV}0" bs=1M seek=10 oflag=direct conv=fsync status=none
+	dd if="${DEV}0" bs=1M skip=10 count=4 iflag=direct status=none | cmp - "$WORK/new"
+	detach "${DEV}0"
+	dd if=/dev/vdb bs=1M skip=10 count=4 iflag=direct status=none | cmp - "$WORK/new"
+}
+
+fails_with_eio() {
+	must_fail "$@" 2>"$WORK/error"
+	grep -q 'Input/output error' "$WORK/error" || fail "not EIO: $(<"$WORK/error")"
+}
+
+reads() {
+	failing error
+	dd if="${DEV}0" bs=64K count=128 iflag=direct status=none |
+		cmp -n 8388608 - "$WORK/data"
+	fails_with_eio dd if="${DEV}0" of=/dev/null bs=4k skip=3000 count=1 iflag=direct status=none
+	fails_with_eio dd if="${DEV}0" of=/dev/null bs=1M skip=9 count=1 iflag=direct status=none
+	fails_with_eio dd if="${DEV}0" of=/dev/null bs=4k skip=3000 count=1 status=none
+	dd if="${DEV}0" bs=1M skip=16 count=16 iflag=direct status=none |
+		cmp - <(tail -c 16M "$WORK/data")
+	healthy
+}
+
+# Part of the request is readable; its end is not.
+read_across() {
+	failing error
+	fails_with_eio dd if="${DEV}0" of=/dev/null bs=48K skip=170 count=1 iflag=direct status=none
+	healthy
+}
+
+writes() {
+	failing error
+	fails_with_eio dd if="$WORK/data" of="${DEV}0" bs=64K seek=140 count=4 \
+		conv=fsync,notrunc status=none
+	fails_with_eio dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 \
+		oflag=direct conv=fsync,notrunc status=none
+	# Told once, and not to those who write elsewhere.
+	dd if="$WORK/data" of="${DEV}0" bs=64K seek=300 count=4 conv=fsync,notrunc status=none
+	healthy
+}
+
+sync_writes() {
+	failing error
+	fails_with_eio dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=1 \
+		oflag=direct,dsync conv=notrunc status=none
+	healthy
+}
+
+flakey() {
+	failing "flakey /dev/vdb 16384 0 3600 1 error_writes"
+	dd if="${DEV}0" bs=1M skip=8 count=8 iflag=direct status=none |
+		cmp - <(tail -c +8388609 "$WORK/data" | head -c 8388608)
+	fails_with_eio dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 \
+		conv=fsync,notrunc status=none
+	healthy
+}
+
+discards() {
+	failing error
+	rc=0
+	blkdiscard -f -z -o 9M -l 1M "${DEV}0" 2>"$WORK/error" || rc=$?
+	# The zeroes may sit in the disk's cache; then the flush tells.
+	((rc != 0)) || fails_with_eio dd if=/dev/zero of="${DEV}0" bs=64K seek=150 count=1 \
+		oflag=direct conv=fsync,notrunc status=none
+	healthy
+}
+
+# A file on a filesystem on the failing disk.
+file_on_failing_disk() {
+	failing "linear /dev/vdb 16384"
+	detach "${DEV}0"
+	mkfs.ext4 -q /dev/mapper/bad
+	mkdir -p "$WORK/fs"
+	mount -o errors=continue /dev/mapper/bad "$WORK/fs"
+	defer 'mountpoint -q "$WORK/fs" && umount "$WORK/fs"'
+	dd if="$WORK/data" of="$WORK/fs/image" bs=1M count=20 conv=fsync status=none
+	attach "${DEV}0" "$WORK/fs/image"
+	udevadm settle
+	echo 3 >/proc/sys/vm/drop_caches
+	become error
+	local failed=0 i
+	for ((i = 0; i < 20; i++)); do
+		dd if="${DEV}0" bs=1M skip="$i" count=1 iflag=direct status=none 2>"$WORK/error" >"$WORK/back" ||
+			{ failed=$((failed + 1)); grep -q 'Input/output error' "$WORK/error"; continue; }
+		tail -c +$((i * 1048576 + 1)) "$WORK/data" | cmp -n 1048576 - "$WORK/back"
+	done
+	note "$failed of 20 reads failed"
+	((failed > 0 && failed < 20)) || fail "$failed of 20 reads failed"
+	become "linear /dev/vdb 16384"
+	dd if="${DEV}0" bs=1M count=20 iflag=direct status=none | cmp -n 20971520 - "$WORK/data"
+	detach "${DEV}0"
+	umount "$WORK/fs"
+}
+
+it "reads" reads
+it "a read half of which can be read" read_across
+it "writes, told by fsync" writes
+it "synchronous writes" sync_writes
+it "only writes fail" flakey
+it "zeroing" discards
+it "a file on a failing disk" file_on_failing_disk
+
+run

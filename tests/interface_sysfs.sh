@@ -1,0 +1,121 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 768
+#
+# sysfs attributes, queue limits and uevents.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	ensure_driver
+	truncate -s 1M "$WORK/image"
+	defer 'rm -f "$WORK/image"'
+}
+
+attributes() {
+	setup
+	local dir=/sys/block/${PREFIX}0/loop name
+	[[ ! -e $dir ]] || fail "loop directory of an unbound device"
+	attach "${DEV}0" -o 512 --sizelimit 65536 "$WORK/image"
+	same "$(find "$dir" -type f -printf '%f\n' | sort | tr '\n' ' ')" "autoclear backing_file dio offset partscan sizelimit "
+	for name in autoclear backing_file dio offset partscan sizelimit; do
+		same "$(stat -c %a "$dir/$name")" 444 "mode of $name"
+	done
+	same "$(<"$dir/backing_file")" "$WORK/image" backing_file
+	same "$(<"$dir/offset")" 512 offset
+	same "$(<"$dir/sizelimit")" 65536 sizelimit
+	same "$(<"$dir/autoclear")" 0 autoclear
+	same "$(<"$dir/partscan")" 0 partscan
+	same "$(<"$dir/dio")" 0 dio
+	detach "${DEV}0"
+	[[ ! -e $dir ]] || fail "loop directory after detach"
+}
+
+names() {
+	setup
+	local odd
+	odd="$WORK/a name; with (odd) characters $(printf '%0100d' 0)"
+	mv "$WORK/image" "$odd"
+	defer "rm -f '$odd' '$odd.new'"
+	attach "${DEV}0" "$odd"
+	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd" backing_file
+	mv "$odd" "$odd.new"
+	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd.new" "backing_file after rename"
+	rm "$odd.new"
+	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd.new (deleted)" "backing_file after unlink"
+	dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none
+	detach "${DEV}0"
+}
+
+limits() {
+	setup
+	local queue=/sys/block/${PREFIX}0/queue
+	attach "${DEV}0" "$WORK/image"
+	same "$(<"$queue/logical_block_size")" 512 logical_block_size
+	same "$(<"$queue/physical_block_size")" 512 physical_block_size
+	same "$(<"$queue/max_hw_sectors_kb")" 1280 max_hw_sectors_kb
+	same "$(<"$queue/rotational")" 0 rotational
+	same "$(<"$queue/write_cache")" "write back" write_cache
+	grep -q '\[none\]' "$queue/scheduler" || fail "scheduler: $(<"$queue/scheduler")"
+	(($(<"$queue/discard_max_bytes") > 0)) || fail "no discard on tmpfs"
+	(($(<"$queue/write_zeroes_max_bytes") > 0)) || fail "no write zeroes on tmpfs"
+	same "$(<"$queue/discard_granularity")" "$(stat -f -c %s "$WORK/image")" discard_granularity
+	detach "${DEV}0"
+	attach "${DEV}0" -r "$WORK/image"
+	same "$(<"$queue/write_cache")" "write through" "write_cache, read-only"
+	detach "${DEV}0"
+}
+
+events() {
+	setup
+	uevents_begin
+	local before
+	before=$(uevents "${DEV}0") || true
+	attach "${DEV}0" "$WORK/image"
+	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no event for attach"
+	udevadm settle
+	before=$(uevents "${DEV}0")
+	expect ok loopctl set-status "${DEV}0" --sizelimit 65536
+	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no event for a new size"
+	udevadm settle
+	before=$(uevents "${DEV}0")
+	detach "${DEV}0"
+	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no event for detach"
+	uevents_work "${DEV}0"
+}
+
+# udev finds what is on the device, and that it has gone.
+udev_database() {
+	setup
+	mkfs.ext4 -q -L sysfstest "$WORK/image"
+	attach "${DEV}0" "$WORK/image"
+	wait_until 10 label_is sysfstest || fail "udev has not found the filesystem"
+	detach "${DEV}0"
+	wait_until 10 label_is "" || fail "udev still shows the filesystem"
+}
+
+label_is() {
+	udevadm settle
+	[[ $(udevadm info --query=property "${DEV}0" | sed -n 's/^ID_FS_LABEL=//p') == "$1" ]]
+}
+
+io_counts() {
+	setup
+	local before after
+	attach "${DEV}0" "$WORK/image"
+	udevadm settle
+	before=$(awk '{ print $5 }' "/sys/block/${PREFIX}0/stat")
+	dd if=/dev/zero of="${DEV}0" bs=4k count=16 oflag=direct status=none
+	after=$(awk '{ print $5 }' "/sys/block/${PREFIX}0/stat")
+	same $((after - before)) 16 "writes counted"
+	detach "${DEV}0"
+}
+
+it "attributes of the loop directory" attributes
+it "names of the backing file" names
+it "queue limits" limits
+it "uevents" events
+it "udev's view" udev_database
+it "I/O statistics" io_counts
+
+run
