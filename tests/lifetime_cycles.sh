@@ -25,7 +25,8 @@ load_cycles() {
 	truncate -s 1M "$WORK/image"
 	random_file "$WORK/data" 256K
 	for ((i = 0; i < cycles; i++)); do
-		one_cycle || fail "cycle $i"
+		note "cycle $i"
+		one_cycle
 	done
 	[[ ! -e $CTL ]] || wait_until 10 test ! -e "$CTL" || fail "$CTL still there"
 }
