@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The guest: its userland (an ext4 image) and, for each kernel, what it boots
+# from (boot/: vmlinuz, initramfs, module tree).
+
+GUEST_DIR=$TOP/scripts/guest
+
+guest_packages()
+{
+	sed -e '/^#/d' "$GUEST_DIR/packages"
+	# Words, separated by blanks.
+	# shellcheck disable=SC2086
+	printf '%s\n' ${GUEST_EXTRA_PACKAGES:-} | sed '/^$/d' | sort -u
+}
+
+guest_name()
+{
+	printf 'guest-%s\n' "$(key "$SUITE" "$(guest_packages)")"
+}
+
+guest_prepare()
+{
+	artefact "$(guest_name)" \
+		"guest userland: Debian $SUITE${GUEST_EXTRA_PACKAGES:+ with $GUEST_EXTRA_PACKAGES} (0.15 GB to fetch, 0.6 GB, about 40 s)" \
+		guest_build
+}
+
+guest_build()
+{
+	local dir=$1 packages size
+
+	mapfile -t packages < <(guest_packages)
+	mkdir "$dir/root"
+	debian_tree "$dir/root" minbase "${packages[@]}"
+	rm -rf "$dir"/root/var/cache/apt/* "$dir"/root/dev/*
+	mkdir -p "$dir"/root/{proc,sys,dev,run,tmp,root,guest,mnt/src,mnt/share,mnt/out} \
+		"$dir/root/usr/lib/modules"
+	size=$(du -sm "$dir/root" | cut -f1)
+	# It is only ever read: no journal, no reserve, a little room for metadata.
+	mke2fs -q -t ext4 -O ^has_journal -m 0 -N 60000 -L guest \
+		-d "$dir/root" "$dir/root.ext4" "$((size + size / 8 + 32))M"
+	rm -rf --one-file-system "$dir/root"
+}
+
+# guest_initramfs DIR RELEASE TREE MODULE...: DIR/initramfs with a shell and
+# the named modules of DIR/modules, if the kernel has not built them in.
+guest_initramfs()
+{
+	local dir=$1 release=$2 tree=$3 work=$1/initramfs.d
+
+	shift 3
+	mkdir -p "$work/bin" "$work/modules"
+	cp "$CACHE/$tree/usr/bin/busybox" "$work/bin/"
+	tree_run "$tree" modprobe -d "$dir" -S "$release" -a --show-depends "$@" |
+		sed -n -E 's/^insmod ([^ ]+).*/\1/p' | awk '!seen[$0]++' >"$dir/insmod"
+	xargs -r cp -t "$work/modules" <"$dir/insmod"
+	sed 's|.*/||' "$dir/insmod" >"$work/modules/order"
+	(cd "$work" && find . | cpio --quiet -o -H newc -R 0:0) >"$dir/initramfs"
+	rm -rf "$work" "$dir/insmod"
+}
+
+# modules_layout DIR RELEASE: where depmod and modprobe look, old or new.
+modules_layout()
+{
+	mkdir -p "$1/usr/lib/modules/$2"
+	ln -s usr/lib "$1/lib"
+}
+
+# ---- stock ------------------------------------------------------------------
+
+# Of a distribution's 4000 modules a guest without hardware needs these.
+STOCK_MODULES=(arch block crypto fs lib mm net security
+	drivers/{block,cdrom,char,crypto,dax,md,nvme,nvdimm,scsi,target,uio,virtio,vhost}
+	drivers/net/{dummy,veth,virtio_net,tun,net_failover})
+BOOT_MODULES=(virtio_pci virtio_blk virtio_console 9p 9pnet_virtio ext4 overlay)
+
+stock_boot_name()
+{
+	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}")"
+}
+
+stock_boot_prepare()
+{
+	tree_prepare "$KERNEL_RUST"
+	artefact "$(stock_boot_name)" \
+		"stock kernel $KERNEL_NAME and its modules (120 MB to fetch, 0.2 GB, about 20 s)" \
+		stock_boot_build
+}
+
+stock_boot_build()
+{
+	local dir=$1 packages package from to=$1/usr/lib/modules/$KERNEL_NAME
+
+	packages=("$KERNEL_BINARY=$KERNEL_DEBVER" "linux-base-$KERNEL_NAME=$KERNEL_DEBVER"
+		"linux-modules-$KERNEL_NAME=$KERNEL_DEBVER")
+	archive_fetch "${packages[@]}"
+	for package in "${packages[@]}"; do
+		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
+	done
+	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
+	mv "$from/vmlinuz" "$dir/vmlinuz"
+	modules_layout "$dir" "$KERNEL_NAME"
+	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
+	(cd "$from/kernel" && ls -d "${STOCK_MODULES[@]}" 2>/dev/null || :) |
+		sed 's|^|kernel/|' | tar -C "$from" -c -T - | tar -C "$to" -x
+	# Decompressing once here is cheaper than at every load in a slow guest.
+	find "$to" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 50 xz -d
+	tree_run "$(tree_name "$KERNEL_RUST")" depmod -b "$dir" "$KERNEL_NAME"
+	rm -rf "$dir/unpacked"
+	guest_initramfs "$dir" "$KERNEL_NAME" "$(tree_name "$KERNEL_RUST")" "${BOOT_MODULES[@]}"
+	printf '%s\n' "$KERNEL_NAME" >"$dir/release"
+}
+
+# ---- module trees -----------------------------------------------------------
+
+# modules_with BOOT MODULE: print a directory with the module tree of BOOT in
+# which modprobe finds MODULE. One for each module that was ever built, made
+# of hard links.
+modules_with()
+{
+	local boot=$1 module=$2 name release
+
+	release=$(cat "$CACHE/$boot/release")
+	name=modules-$(key "$boot" "$(sha256sum <"$module")")
+	if ! artefact_exists "$name"; then
+		lock "$name"
+		artefact_exists "$name" || modules_build "$CACHE/$name" "$boot" "$module" "$release"
+		unlock "$name"
+		modules_prune "$name"
+	fi
+	touch "$CACHE/$name"
+	printf '%s\n' "$CACHE/$name/usr/lib/modules"
+}
+
+modules_build()
+{
+	local dir=$1 boot=$2 module=$3 release=$4
+
+	rm -rf --one-file-system "$dir"
+	mkdir -p "$dir"
+	cp -al "$CACHE/$boot"/{usr,lib} "$dir/"
+	mkdir -p "$dir/lib/modules/$release/updates"
+	cp "$module" "$dir/lib/modules/$release/updates/"
+	# Links to the files of all trees: depmod must not write through them.
+	find "$dir/usr/lib/modules/$release" -maxdepth 1 -name 'modules.*' \
+		! -name modules.order ! -name 'modules.builtin' \
+		! -name 'modules.builtin.modinfo' -delete
+	tree_run "$(tree_name "$KERNEL_RUST")" depmod -b "$dir" "$release"
+	touch "$dir/.complete"
+}
+
+# Trees of modules that were rebuilt since; a guest may still use a young one.
+modules_prune()
+{
+	find "$CACHE" -maxdepth 1 -name 'modules-*' ! -name "$1" -mmin +180 \
+		-exec rm -rf --one-file-system {} +
+}

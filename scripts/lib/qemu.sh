@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# The command line of the virtual machine.
+
+QEMU=qemu-system-x86_64
+
+# share TAG DIRECTORY ACCESS: a directory of the host, by 9p.
+qemu_share()
+{
+	ARGS+=(-fsdev "local,id=$1,path=$2,security_model=none$3"
+		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1")
+}
+
+# port NAME FILE: a channel from the guest into a file or fifo.
+qemu_port()
+{
+	ARGS+=(-chardev "file,id=$1,path=$2"
+		-device "virtserialport,chardev=$1,name=$1")
+}
+
+qemu_disks()
+{
+	local size i=0
+
+	for size in "${DISKS[@]}"; do
+		i=$((i + 1))
+		truncate -s "$size" "$RUN/disk$i"
+		ARGS+=(-drive "id=disk$i,if=none,file=$RUN/disk$i,format=raw,cache=unsafe,discard=unmap"
+			-device "virtio-blk-pci,drive=disk$i")
+	done
+}
+
+qemu_accel()
+{
+	if [ -n "$ICOUNT" ]; then
+		ARGS+=(-accel tcg,thread=single -icount shift=0,sleep=off -smp 1 -cpu max)
+	else
+		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu max)
+	fi
+}
+
+# qemu_arguments: set ARGS from the options of the run.
+qemu_arguments()
+{
+	ARGS=(-nodefaults -no-user-config -display none -no-reboot -machine pc
+		-m "${MEM:-2048}"
+		-kernel "$BOOT/vmlinuz" -initrd "$RUN/initramfs"
+		-append "console=ttyS0 ignore_loglevel panic=-1 oops=panic rdinit=/init $APPEND"
+		-serial "file:$RUN/console"
+		-drive "id=root,if=none,file=$IMAGE,format=raw,readonly=on"
+		-device virtio-blk-pci,drive=root
+		-device virtio-serial-pci)
+	qemu_accel
+	qemu_disks
+	qemu_port out "$RUN/out"
+	qemu_port err "$RUN/err"
+	qemu_port status "$RUN/status"
+	qemu_share modules "$MODULES" ,readonly=on
+	qemu_share src "$TOP" ,readonly=on
+	[ -z "$SHARE" ] || qemu_share share "$SHARE" ,readonly=on
+	[ -z "$SHARE_RW" ] || qemu_share out "$SHARE_RW" ''
+}
