@@ -170,7 +170,17 @@ cannot_punch() {
 	detach "${DEV}0"
 }
 
-# Backed by a disk without write-zeroes, none is offered.
+# Writes, discards and zeroes of all sizes, compared with a model.
+mixed() {
+	ensure_driver
+	truncate -s 8M "$WORK/image"
+	defer 'rm -f "$WORK/image"'
+	attach "${DEV}0" "$WORK/image"
+	python3 "$TESTS/vecio.py" --discard "${DEV}0" "$WORK/image"
+	detach "${DEV}0"
+}
+
+# Backed by a disk, what the disk offers is offered.
 plain_disk() {
 	ensure_driver
 	need_command dmsetup
@@ -188,7 +198,7 @@ plain_disk() {
 }
 
 it "discard punches a hole, ext4" discard_on ext4
-it "discard punches a hole, xfs" discard_on xfs
+it "discard punches a hole, xfs" discard_on xfs -f
 it "discard punches a hole, tmpfs" discard_on_tmpfs
 it "write-zeroes that may unmap frees space" zeroes_unmap
 it "write-zeroes that may not unmap keeps the allocation" zeroes_keep
@@ -196,6 +206,7 @@ it "ranges that are no multiple of a block" unaligned
 it "zero range unsupported: written instead, limit cleared once" zeroes_fall_back
 it "no fallocate: nothing offered, zeroes written" no_fallocate
 it "punch hole unsupported: limits cleared once" cannot_punch
+it "mixed with writes" mixed
 it "backed by a disk" plain_disk
 
 run

@@ -45,8 +45,7 @@ for order in write randwrite; do
 	it "$order, 1 MiB" verify --rw=$order --bs=1M
 done
 it "mixed sizes 512 bytes to 1 MiB" verify --rw=randwrite --bsrange=512-1M --blockalign=512
-it "mixed trims" verify --rw=randwrite --bs=4k --size=$((amount / 2))M \
-	--trim_percentage=30 --trim_backlog=32 --trim_verify_zero=1
+it "mixed trims" verify --rw=randtrimwrite --bs=4k --size=$((amount / 2))M
 it "through the page cache with fsync" verify --rw=randwrite --bs=4k \
 	--direct=0 --ioengine=psync --iodepth=1 --fsync=64 --size=$((amount / 2))M
 it "four writers at once" verify --rw=randwrite --bs=16k --numjobs=4 \

@@ -11,17 +11,23 @@ files=200
 [[ $KERNEL == stock ]] || files=60
 
 populate() {
-	local i
-	for ((i = 0; i < files; i++)); do
-		mkdir -p "$1/$((i % 10))"
-		head -c $((i * i * 17 % 60000 + i)) /dev/urandom >"$1/$((i % 10))/$i"
-	done
+	python3 - "$1" "$files" <<-'PYTHON'
+		import os, random, sys
+		top, count = sys.argv[1], int(sys.argv[2])
+		rng = random.Random(3)
+		for i in range(count):
+		    directory = f"{top}/{i % 10}"
+		    os.makedirs(directory, exist_ok=True)
+		    with open(f"{directory}/{i}", "wb") as file:
+		        file.write(rng.randbytes(i * i * 17 % 60000 + i))
+		for i in range(0, count, 7):
+		    os.unlink(f"{top}/{i % 10}/{i}")
+	PYTHON
 	random_file "$1/large" 6M
 	ln -s large "$1/link"
 	ln "$1/large" "$1/hard"
 	truncate -s 5M "$1/sparse"
 	echo end >>"$1/sparse"
-	rm "$1/3/"*3
 }
 
 sums() {

@@ -88,8 +88,6 @@ truncated() {
 	defer 'rm -f "$WORK/model"'
 	attach "${DEV}0" "$WORK/image"
 	truncate -s 522752 "$WORK/image"
-	cmp -n 522752 "$WORK/model" "${DEV}0"
-	blockdev --flushbufs "${DEV}0"
 	dd if="${DEV}0" bs=512 count=1021 iflag=direct status=none |
 		cmp -n 522752 - "$WORK/model"
 	must_fail dd if="${DEV}0" of=/dev/null bs=4k skip=200 count=1 iflag=direct status=none
@@ -106,7 +104,7 @@ it "offset not a multiple of the sector" window 1M 1000 0 2046
 it "size limit" window 1M 0 100000 195
 it "offset and size limit" window 1M 512 8192 16
 it "size limit beyond the end" window 1M 4096 99999999 2040
-it "offset beyond the end" window 64K 1M 0 0
+it "offset beyond the end" window 64K 1048576 0 0
 it "writes stay inside the window" write_window
 it "read-only attach" read_only
 it "read-only backing file descriptor" read_only_file

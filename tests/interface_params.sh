@@ -24,7 +24,11 @@ defaults() {
 	same "$(devices)" 8 devices
 	same "$(stat -c %a "$PARAMETERS/max_loop")" 444 "mode of max_loop"
 	same "$(stat -c %a "$PARAMETERS/hw_queue_depth")" 444 "mode of hw_queue_depth"
+}
+
+idle_timeout_default() {
 	need_rust_loop
+	reload
 	same "$(<"$PARAMETERS/idle_timeout_secs")" 60 idle_timeout_secs
 	same "$(stat -c %a "$PARAMETERS/idle_timeout_secs")" 644 "mode of idle_timeout_secs"
 }
@@ -82,6 +86,7 @@ idle_timeout() {
 }
 
 it "defaults and permissions" defaults
+it "idle_timeout_secs: default and permissions" idle_timeout_default
 it "max_loop" max_loop
 it "hw_queue_depth" queue_depth
 it "hw_queue_depth=0" refused hw_queue_depth=0

@@ -2,22 +2,27 @@
 # SPDX-License-Identifier: GPL-2.0
 """Write and read one device with scattered, sub-page direct I/O.
 
-usage: vecio.py DEVICE IMAGE
+usage: vecio.py [--discard] DEVICE IMAGE
 
 One vectored call takes pieces of 512 bytes to a few KiB from odd multiples of
 512 within their pages, so that a request has many vectors, vectors that begin
 mid-page, and (being larger than a bio holds, or than the queue allows) several
 bios or splits in the middle of a vector. Everything is compared with a model
-in memory, and at the end IMAGE, the backing file, is too.
+in memory, and at the end IMAGE, the backing file, is too. With --discard,
+ranges are discarded and zeroed in between: either reads as zeroes.
 """
 
+import fcntl
 import mmap
 import os
 import random
+import struct
 import sys
 
 SECTOR = 512
 SIZE = 8 << 20
+BLKDISCARD = 0x1277
+BLKZEROOUT = 0x127F
 
 
 def pieces(rng, arena, total):
@@ -46,7 +51,8 @@ def vectored(call, fd, views, position):
 
 
 def main():
-    device, image = sys.argv[1:]
+    device, image = sys.argv[-2:]
+    discard = "--discard" in sys.argv
     rng = random.Random(7)
     arena = memoryview(mmap.mmap(-1, 8 << 20))
     model = bytearray(SIZE)
@@ -64,6 +70,12 @@ def main():
             done += len(view)
         vectored(os.pwritev, fd, views, position)
         model[position:position + total] = data
+
+        if discard:
+            position = SECTOR * rng.randrange((SIZE - total) // SECTOR)
+            request = rng.choice((BLKDISCARD, BLKZEROOUT))
+            fcntl.ioctl(fd, request, struct.pack("=2Q", position, total))
+            model[position:position + total] = bytes(total)
 
         position = SECTOR * rng.randrange((SIZE - total) // SECTOR)
         views = pieces(rng, arena, total)
