@@ -15,6 +15,8 @@ case $CACHE in
 *) CACHE=$PWD/$CACHE ;;
 esac
 ME=${0##*/}
+# The exit status of die, for scripts whose 1 is someone else's.
+DIE_STATUS=1
 
 say()
 {
@@ -24,7 +26,7 @@ say()
 die()
 {
 	say "$*"
-	exit 1
+	exit "$DIE_STATUS"
 }
 
 # key WORD...: a short name for exactly these words.

@@ -78,7 +78,7 @@ BOOT_MODULES=(virtio_pci virtio_blk virtio_console 9p 9pnet_virtio ext4 overlay)
 stock_boot_name()
 {
 	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
-		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}")"
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" stripped)"
 }
 
 stock_boot_prepare()
@@ -105,12 +105,44 @@ stock_boot_build()
 	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
 	(cd "$from/kernel" && ls -d "${STOCK_MODULES[@]}" 2>/dev/null || :) |
 		sed 's|^|kernel/|' | tar -C "$from" -c -T - | tar -C "$to" -x
-	# Decompressing once here is cheaper than at every load in a slow guest.
+	# A guest without hardware acceleration takes 3 s to decompress xfs, check
+	# its signature and read its type information. The code stays as it is.
 	find "$to" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 50 xz -d
+	find "$to" -name '*.ko' -print0 | tree_run "$(tree_name "$KERNEL_RUST")" \
+		xargs -0 -r -P "$(nproc)" -n 50 strip --strip-debug -R .BTF -R .BTF.base
 	tree_run "$(tree_name "$KERNEL_RUST")" depmod -b "$dir" "$KERNEL_NAME"
 	rm -rf "$dir/unpacked"
 	guest_initramfs "$dir" "$KERNEL_NAME" "$(tree_name "$KERNEL_RUST")" "${BOOT_MODULES[@]}"
 	printf '%s\n' "$KERNEL_NAME" >"$dir/release"
+}
+
+# ---- debug ------------------------------------------------------------------
+
+debug_boot_name()
+{
+	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}")"
+}
+
+debug_boot_prepare()
+{
+	debug_prepare
+	artefact "$(debug_boot_name)" \
+		"initramfs and module tree of the debug kernel (about 5 s)" \
+		debug_boot_build
+}
+
+debug_boot_build()
+{
+	local dir=$1 from tree release
+
+	from=$CACHE/$(debug_name)
+	tree=$(tree_name "$KERNEL_RUST")
+	release=$(cat "$from/release")
+	cp "$from/vmlinuz" "$from/release" "$dir/"
+	modules_layout "$dir" "$release"
+	cp -a "$from/usr/lib/modules/$release" "$dir/usr/lib/modules/"
+	tree_run "$tree" depmod -b "$dir" "$release"
+	guest_initramfs "$dir" "$release" "$tree" "${BOOT_MODULES[@]}"
 }
 
 # ---- module trees -----------------------------------------------------------

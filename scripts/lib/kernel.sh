@@ -204,3 +204,26 @@ stock_build()
 		"$dir/headers/usr/src/$headers" "$dir/kdir" "$KERNEL_NAME"
 	rm -rf "$dir/headers"
 }
+
+# ---- debug ------------------------------------------------------------------
+
+debug_name()
+{
+	printf 'debug-%s-%s\n' "$KERNEL_DEBVER" \
+		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "$TOP"/scripts/kernel/debug{.config,-build})")"
+}
+
+debug_prepare()
+{
+	tree_prepare "$KERNEL_RUST"
+	source_prepare
+	artefact "$(debug_name)" \
+		"debug kernel $KERNEL_DEBVER (4 GB while building, 0.5 GB after, about 10 min on 2 processors)" \
+		debug_build
+}
+
+debug_build()
+{
+	tree_run "$(tree_name "$KERNEL_RUST")" nice "$TOP/scripts/kernel/debug-build" \
+		"$CACHE/$(source_name)" "$TOP/scripts/kernel/debug.config" "$1"
+}
