@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2016 # apt expands its own $(...)
 #
 # The Debian archive, seen through an apt configuration of our own: the host
 # may be another release, and its package lists are not ours to change.

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2034 # most is for those who read this file in
 #
 # What every script of this directory shares: where things are, how a script
 # talks, how a long step shows that it is alive, and how an artefact enters
@@ -52,8 +53,8 @@ need_platform()
 {
 	[ "$(uname -m)" = x86_64 ] ||
 		die "this machine is $(uname -m); only x86_64 (Debian: amd64) is supported"
-	command -v apt-get >/dev/null && command -v dpkg-deb >/dev/null ||
-		die "this is not a Debian system: apt-get and dpkg-deb are missing"
+	command -v dpkg-deb >/dev/null ||
+		die "this is not a Debian system: dpkg-deb is missing"
 }
 
 # need_commands COMMAND=PACKAGE...: install what the host lacks.
@@ -173,7 +174,7 @@ watch_step()
 last_line()
 {
 	tail -c 300 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' |
-		sed -n '/./h; ${x;p}' | cut -c1-70
+		grep . | tail -n 1 | cut -c1-70 || :
 }
 
 # ---- artefacts ------------------------------------------------------------

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
+# shellcheck disable=SC2034,SC2054 # QEMU is for vm; commas are qemu's
 #
 # The command line of the virtual machine.
 

@@ -1,0 +1,66 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# A front for scripts/; Kbuild is what the kernel's build system reads.
+
+# kbuild hands its own KERNELRELEASE to a Makefile; Kbuild wins over this file
+# there, so nothing here runs inside it.
+
+KERNEL ?=
+KDIR ?=
+TESTS ?=
+
+which := $(if $(KDIR),--kdir $(KDIR),$(if $(KERNEL),--kernel $(KERNEL)))
+checked := --kernel $(or $(KERNEL),stock)
+
+all:
+	@module=$$(scripts/build $(which) --print) && cp -u "$$module" rust_loop.ko
+
+demo:
+	@scripts/demo
+
+check:
+	@scripts/check $(checked) $(TESTS)
+
+bench:
+	@if [ -x scripts/bench ]; then scripts/bench; else \
+		echo "make bench: there are no benchmarks yet" >&2; exit 1; fi
+
+lint:
+	@scripts/lint
+
+doc:
+	@scripts/doc
+
+clean:
+	rm -rf build rust_loop.ko
+
+help:
+	@printf '%s\n' \
+	'rust_loop: a loop block device driver in Rust' \
+	'' \
+	'Targets:' \
+	'  all     rust_loop.ko for KDIR, else for the running kernel if its build' \
+	'          directory can build Rust modules, else for the prepared stock kernel' \
+	'  demo    boot the stock kernel and tell, with a real disk image, what works' \
+	'  check   the tests, each in a fresh guest' \
+	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
+	'  doc     the documentation of the crate, in build/doc' \
+	'  bench   the benchmarks' \
+	'  clean   remove what was built here (the cache stays)' \
+	'  help    this text' \
+	'' \
+	'Variables:' \
+	'  KDIR=DIR            build natively for the kernel of this build directory' \
+	'  KERNEL=stock|debug  the prepared kernel: of Debian, or with all checks on' \
+	'  TESTS=PATTERN       only the tests whose name contains this' \
+	'' \
+	'Environment:' \
+	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \
+	'                          compilers, kernels, guest; about 7 GB, made when needed' \
+	'  KERNEL_VERSION=X.Y.Z    this version instead of the newest Debian kernel' \
+	'  REFRESH=1               ask the archive for a newer kernel now, not once a day' \
+	'  DEBIAN_MIRROR=URL       instead of the mirror of this machine' \
+	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
+	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
+
+.PHONY: all demo check bench lint doc clean help
