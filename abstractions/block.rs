@@ -1,0 +1,9 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The block layer, as a driver of it sees it.
+
+pub(crate) mod disk;
+pub(crate) mod limits;
+pub(crate) mod major;
+pub(crate) mod mq;
+pub(crate) mod segments;

@@ -1,0 +1,580 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Disks: what a block driver shows to the rest of the system.
+//!
+//! A [`DiskRegistration`] is the driver's hold on a disk: dropping it takes the
+//! disk out of the system. The driver's data for the disk, an [`Arc<T>`], is
+//! released by `free_disk`, when the last user has gone.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::super::{
+    bindings,
+    fs::{
+        BackingFile,
+        Candidate, //
+    },
+};
+use super::mq::{
+    Operations,
+    TagSet,
+    TagSetOptions, //
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::{
+        from_err_ptr,
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_int,
+        c_uint,
+        c_ulong, //
+    },
+    fmt::Write as _,
+    prelude::*,
+    str::NullTerminatedFormatter,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+};
+
+/// A block driver, as the users of its disks see it.
+///
+/// All methods are called in process context and may sleep. `open` and
+/// `release` are called with the disk's `open_mutex` held.
+pub(crate) trait DiskOperations: Operations {
+    /// The C view of this trait. There must be one static for each driver: a
+    /// disk is recognised as the driver's by its address.
+    const VTABLE: &'static DiskVTable<Self>;
+
+    /// Somebody opens the disk.
+    fn open(this: ArcBorrow<'_, Self>, disk: &Disk<Self>) -> Result;
+
+    /// Somebody has closed the disk.
+    fn release(this: ArcBorrow<'_, Self>, disk: &Disk<Self>);
+
+    /// An ioctl that the block layer does not know. Returns what the system
+    /// call shall return.
+    fn ioctl(
+        this: ArcBorrow<'_, Self>,
+        bdev: &BlockDevice<Self>,
+        mode: OpenMode,
+        cmd: u32,
+        arg: usize,
+    ) -> Result<i32>;
+
+    /// The same from a 32-bit process on a 64-bit kernel.
+    fn compat_ioctl(
+        this: ArcBorrow<'_, Self>,
+        bdev: &BlockDevice<Self>,
+        mode: OpenMode,
+        cmd: u32,
+        arg: usize,
+    ) -> Result<i32>;
+}
+
+/// How a block device was opened (`blk_mode_t`).
+#[derive(Clone, Copy)]
+pub(crate) struct OpenMode(bindings::blk_mode_t);
+
+impl OpenMode {
+    /// Opened for writing.
+    pub(crate) fn is_write(self) -> bool {
+        self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_WRITE != 0
+    }
+
+    /// Opened exclusively (`O_EXCL`).
+    pub(crate) fn is_exclusive(self) -> bool {
+        self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_EXCL != 0
+    }
+}
+
+/// The `struct block_device_operations` of a driver.
+#[repr(transparent)]
+pub(crate) struct DiskVTable<T: DiskOperations> {
+    fops: bindings::block_device_operations,
+    _p: PhantomData<fn() -> T>,
+}
+
+// SAFETY: Function pointers and a pointer to our module, none of which change.
+unsafe impl<T: DiskOperations> Sync for DiskVTable<T> {}
+
+impl<T: DiskOperations> DiskVTable<T> {
+    /// Creates the table of a driver in `module`, which stays loaded while a
+    /// disk is open.
+    pub(crate) const fn new(module: &'static kernel::ThisModule) -> Self {
+        Self {
+            fops: bindings::block_device_operations {
+                owner: module.as_ptr(),
+                open: Some(Self::open_callback),
+                release: Some(Self::release_callback),
+                ioctl: Some(Self::ioctl_callback),
+                compat_ioctl: Some(Self::compat_ioctl_callback),
+                free_disk: Some(Self::free_disk_callback),
+                ..pin_init::zeroed()
+            },
+            _p: PhantomData,
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `disk` must be one of a [`DiskRegistration<T>`] and not freed yet.
+    unsafe fn data<'a>(disk: *mut bindings::gendisk) -> ArcBorrow<'a, T> {
+        // SAFETY: The registration has put the driver's data there, and it is
+        // taken away only by `free_disk_callback`.
+        unsafe { <Arc<T> as ForeignOwnable>::borrow((*disk).private_data) }
+    }
+
+    unsafe extern "C" fn open_callback(
+        disk: *mut bindings::gendisk,
+        _mode: bindings::blk_mode_t,
+    ) -> c_int {
+        // SAFETY: The block layer calls this with a live disk of ours.
+        let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
+        from_result(|| T::open(this, disk).map(|()| 0))
+    }
+
+    unsafe extern "C" fn release_callback(disk: *mut bindings::gendisk) {
+        // SAFETY: The block layer calls this with a live disk of ours.
+        let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
+        T::release(this, disk);
+    }
+
+    unsafe extern "C" fn ioctl_callback(
+        bdev: *mut bindings::block_device,
+        mode: bindings::blk_mode_t,
+        cmd: c_uint,
+        arg: c_ulong,
+    ) -> c_int {
+        // SAFETY: The block layer calls this with an open device of a disk of
+        // ours.
+        let (this, bdev) = unsafe { (Self::data((*bdev).bd_disk), BlockDevice::from_raw(bdev)) };
+        from_result(|| T::ioctl(this, bdev, OpenMode(mode), cmd, arg as usize))
+    }
+
+    unsafe extern "C" fn compat_ioctl_callback(
+        bdev: *mut bindings::block_device,
+        mode: bindings::blk_mode_t,
+        cmd: c_uint,
+        arg: c_ulong,
+    ) -> c_int {
+        // SAFETY: The block layer calls this with an open device of a disk of
+        // ours.
+        let (this, bdev) = unsafe { (Self::data((*bdev).bd_disk), BlockDevice::from_raw(bdev)) };
+        from_result(|| T::compat_ioctl(this, bdev, OpenMode(mode), cmd, arg as usize))
+    }
+
+    unsafe extern "C" fn free_disk_callback(disk: *mut bindings::gendisk) {
+        // SAFETY: The block layer calls this once, when nobody has the disk any
+        // more; the registration has put the driver's data there.
+        drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign((*disk).private_data) });
+    }
+}
+
+/// A disk of driver `T` (`struct gendisk`).
+///
+/// # Invariants
+///
+/// A reference to it implies that it is alive and belongs to a
+/// [`DiskRegistration<T>`].
+#[repr(transparent)]
+pub(crate) struct Disk<T: DiskOperations>(Opaque<bindings::gendisk>, PhantomData<T>);
+
+// SAFETY: A disk may be used from any thread.
+unsafe impl<T: DiskOperations> Sync for Disk<T> {}
+
+impl<T: DiskOperations> Disk<T> {
+    /// # Safety
+    ///
+    /// `disk` must be alive for `'a` and belong to a [`DiskRegistration<T>`].
+    unsafe fn from_raw<'a>(disk: *mut bindings::gendisk) -> &'a Self {
+        // SAFETY: The representation is transparent, and the caller guarantees
+        // the rest.
+        unsafe { &*disk.cast() }
+    }
+
+    pub(in super::super) fn as_raw(&self) -> *mut bindings::gendisk {
+        self.0.get()
+    }
+
+    pub(super) fn queue(&self) -> *mut bindings::request_queue {
+        // SAFETY: By the type invariant the disk is alive; its queue is set
+        // once.
+        unsafe { (*self.as_raw()).queue }
+    }
+
+    fn device(&self) -> *mut bindings::device {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_disk_to_dev(self.as_raw()) }
+    }
+
+    pub(in super::super) fn kobject(&self) -> *mut bindings::kobject {
+        // SAFETY: By the type invariant the disk, and so its device, is alive.
+        unsafe { &raw mut (*self.device()).kobj }
+    }
+
+    /// The device of the whole disk, as opposed to that of a partition.
+    fn whole(&self) -> *mut bindings::block_device {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { (*self.as_raw()).part0 }
+    }
+
+    /// Returns how many openers the disk and its partitions have.
+    pub(crate) fn openers(&self) -> u32 {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_disk_openers(self.as_raw()) }
+    }
+
+    /// Tells user space that something about the disk has changed.
+    pub(crate) fn uevent_change(&self) {
+        // SAFETY: By the type invariant the disk is alive. A failure to send an
+        // event is not one of what it tells of.
+        unsafe { bindings::kobject_uevent(self.kobject(), bindings::kobject_action_KOBJ_CHANGE) };
+    }
+
+    /// Holds back uevents until the guard is dropped.
+    pub(crate) fn suppress_uevents(&self) -> UeventsSuppressed<'_, T> {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_dev_set_uevent_suppress(self.device(), 1) };
+        UeventsSuppressed(self)
+    }
+
+    /// Sets the capacity, in sectors, and tells user space. May sleep.
+    pub(crate) fn set_capacity(&self, sectors: u64) {
+        // SAFETY: By the type invariant the disk is alive.
+        if !unsafe { bindings::set_capacity_and_notify(self.as_raw(), sectors) } {
+            self.uevent_change();
+        }
+    }
+
+    /// Makes the disk read-only or writable.
+    pub(crate) fn set_read_only(&self, read_only: bool) {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::set_disk_ro(self.as_raw(), read_only) };
+    }
+
+    /// Tells user space that there is another medium in the disk: raises its
+    /// sequence number and sends an event.
+    pub(crate) fn media_changed(&self) {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::disk_force_media_change(self.as_raw()) };
+    }
+
+    /// Forgets the size and the cached contents. May sleep.
+    pub(crate) fn invalidate(&self) {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::invalidate_disk(self.as_raw()) };
+    }
+
+    /// Writes back and forgets what is cached of the contents. Sleeps.
+    pub(crate) fn sync_and_invalidate(&self) {
+        // SAFETY: By the type invariant the disk is alive. Errors have been
+        // recorded for whoever calls `fsync`.
+        unsafe {
+            bindings::sync_blockdev(self.whole());
+            bindings::invalidate_bdev(self.whole());
+        }
+    }
+
+    /// Lets the block layer look for partitions, or not.
+    pub(crate) fn suppress_partition_scan(&self, suppress: bool) {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_disk_set_suppress_part_scan(self.as_raw(), suppress) };
+    }
+
+    /// Looks for partitions. Must not be called by who holds `open_mutex`.
+    /// Sleeps.
+    pub(crate) fn scan_partitions(&self) -> Result {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe {
+            let open_mutex = &raw mut (*self.as_raw()).open_mutex;
+            bindings::mutex_lock(open_mutex);
+            let ret = bindings::bdev_disk_changed(self.as_raw(), false);
+            bindings::mutex_unlock(open_mutex);
+            to_result(ret)
+        }
+    }
+
+    /// Waits for all I/O under way and holds back new I/O until the guard is
+    /// dropped. Sleeps.
+    pub(crate) fn freeze(&self) -> Frozen<'_, T> {
+        Frozen {
+            // SAFETY: The queue lives as long as the disk.
+            memflags: unsafe { bindings::rust_loop_helper_blk_mq_freeze_queue(self.queue()) },
+            disk: self,
+        }
+    }
+}
+
+/// See [`DiskOperations::release`]: what may be done only there.
+///
+/// Removes all partitions, those that were added by hand included. Must be
+/// called with `open_mutex` held, as it is in `release`. Sleeps.
+pub(crate) fn rescan_in_release<T: DiskOperations>(disk: &Disk<T>) -> Result {
+    // SAFETY: By the type invariant the disk is alive.
+    to_result(unsafe { bindings::bdev_disk_changed(disk.as_raw(), false) })
+}
+
+/// See [`Disk::suppress_uevents`].
+pub(crate) struct UeventsSuppressed<'a, T: DiskOperations>(&'a Disk<T>);
+
+impl<T: DiskOperations> Drop for UeventsSuppressed<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_dev_set_uevent_suppress(self.0.device(), 0) };
+    }
+}
+
+/// See [`Disk::freeze`].
+pub(crate) struct Frozen<'a, T: DiskOperations> {
+    disk: &'a Disk<T>,
+    memflags: c_uint,
+}
+
+impl<T: DiskOperations> Drop for Frozen<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: We have frozen the queue.
+        unsafe {
+            bindings::rust_loop_helper_blk_mq_unfreeze_queue(self.disk.queue(), self.memflags)
+        };
+    }
+}
+
+/// A disk of driver `T`, or a partition of one, that somebody has opened
+/// (`struct block_device`).
+///
+/// # Invariants
+///
+/// A reference to it implies that it is open.
+#[repr(transparent)]
+pub(crate) struct BlockDevice<T: DiskOperations>(Opaque<bindings::block_device>, PhantomData<T>);
+
+impl<T: DiskOperations> BlockDevice<T> {
+    /// # Safety
+    ///
+    /// `bdev` must be open for `'a`, and its disk must belong to a
+    /// [`DiskRegistration<T>`].
+    unsafe fn from_raw<'a>(bdev: *mut bindings::block_device) -> &'a Self {
+        // SAFETY: The representation is transparent, and the caller guarantees
+        // the rest.
+        unsafe { &*bdev.cast() }
+    }
+
+    /// Returns the disk.
+    pub(crate) fn disk(&self) -> &Disk<T> {
+        // SAFETY: By the type invariant the device is open, which keeps its disk
+        // alive.
+        unsafe { Disk::from_raw((*self.0.get()).bd_disk) }
+    }
+
+    /// Keeps others from opening the device exclusively until the guard is
+    /// dropped. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody has done so already.
+    pub(crate) fn claim(&self) -> Result<Claim<'_, T>> {
+        // SAFETY: By the type invariant the device is open. It identifies the
+        // holder as well as anything.
+        to_result(unsafe {
+            bindings::bd_prepare_to_claim(self.0.get(), self.0.get().cast(), core::ptr::null())
+        })?;
+        Ok(Claim(self))
+    }
+}
+
+/// See [`BlockDevice::claim`].
+pub(crate) struct Claim<'a, T: DiskOperations>(&'a BlockDevice<T>);
+
+impl<T: DiskOperations> Drop for Claim<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: We have claimed it, with the same holder.
+        unsafe { bindings::bd_abort_claiming(self.0 .0.get(), self.0 .0.get().cast()) };
+    }
+}
+
+/// A file that may turn out to be a disk of driver `T`.
+pub(crate) trait AsDisk {
+    /// Returns the driver's data if the file is a disk of `T`, or a partition
+    /// of one.
+    fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>>;
+}
+
+impl AsDisk for Candidate {
+    fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
+        // SAFETY: The file keeps the device open.
+        unsafe { disk_data(self.block_device()?) }
+    }
+}
+
+impl AsDisk for BackingFile {
+    fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
+        // SAFETY: The file keeps the device open.
+        unsafe { disk_data(self.block_device()?) }
+    }
+}
+
+/// # Safety
+///
+/// `bdev` must be open.
+unsafe fn disk_data<T: DiskOperations>(bdev: NonNull<bindings::block_device>) -> Option<Arc<T>> {
+    // SAFETY: An open device keeps its disk alive.
+    unsafe {
+        let disk = (*bdev.as_ptr()).bd_disk;
+        // A table belongs to one driver, so this is a disk that was registered
+        // with `DiskRegistration<T>`.
+        core::ptr::eq((*disk).fops, &T::VTABLE.fops).then(|| DiskVTable::<T>::data(disk).into())
+    }
+}
+
+/// What a disk is to be like.
+pub(crate) struct DiskOptions<'a> {
+    /// Its name in `/dev`.
+    pub(crate) name: kernel::fmt::Arguments<'a>,
+    /// Its major number.
+    pub(crate) major: u32,
+    /// Its minor number.
+    pub(crate) minor: u32,
+    /// The most that one request transfers, in sectors.
+    pub(crate) max_hw_sectors: u32,
+    /// Its queues.
+    pub(crate) tags: TagSetOptions,
+}
+
+/// A disk that is in the system while this lives.
+///
+/// # Invariants
+///
+/// `disk` has been added, and we hold a reference to it.
+#[pin_data(PinnedDrop)]
+pub(crate) struct DiskRegistration<T: DiskOperations> {
+    disk: NonNull<bindings::gendisk>,
+    data: Arc<T>,
+    // Freed after `drop` has deleted the disk, which drains its queue.
+    #[pin]
+    tags: TagSet<T>,
+}
+
+// SAFETY: A disk may be used and deleted from any thread.
+unsafe impl<T: DiskOperations> Send for DiskRegistration<T> {}
+// SAFETY: A disk may be used from any thread.
+unsafe impl<T: DiskOperations> Sync for DiskRegistration<T> {}
+
+impl<T: DiskOperations> DiskRegistration<T> {
+    /// Adds a disk, of capacity 0 and without a partition scan. Sleeps.
+    pub(crate) fn new<'a>(
+        data: Arc<T>,
+        options: DiskOptions<'a>,
+    ) -> impl PinInit<Self, Error> + use<'a, T> {
+        let DiskOptions {
+            name,
+            major,
+            minor,
+            max_hw_sectors,
+            tags,
+        } = options;
+        try_pin_init!(&this in Self {
+            tags <- TagSet::new(tags),
+            disk: {
+                // SAFETY: `tags` has just been initialised.
+                let tags = unsafe { &(*this.as_ptr()).tags };
+                Self::add(tags, &data, name, major, minor, max_hw_sectors)?
+            },
+            data,
+        })
+    }
+
+    fn add(
+        tags: &TagSet<T>,
+        data: &Arc<T>,
+        name: kernel::fmt::Arguments<'_>,
+        major: u32,
+        minor: u32,
+        max_hw_sectors: u32,
+    ) -> Result<NonNull<bindings::gendisk>> {
+        let mut lim = bindings::queue_limits {
+            max_hw_sectors,
+            ..Default::default()
+        };
+        let private_data = data.clone().into_foreign();
+        // Undone by `free_disk`, once the disk has been added.
+        let undo_data = kernel::types::ScopeGuard::new(|| {
+            // SAFETY: This came from `into_foreign`, and nobody has it any more.
+            drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(private_data) })
+        });
+        // SAFETY: The tag set is initialised; `lim` is valid; the key is static.
+        let disk = from_err_ptr(unsafe {
+            bindings::__blk_mq_alloc_disk(
+                tags.as_raw(),
+                &mut lim,
+                private_data,
+                kernel::static_lock_class!().as_ptr(),
+            )
+        })?;
+        let undo_disk = kernel::types::ScopeGuard::new(move || {
+            // SAFETY: We hold the only reference. A disk that was not added is
+            // freed without a call to `free_disk`.
+            unsafe { bindings::put_disk(disk) }
+        });
+        {
+            // SAFETY: Nobody else knows of the disk yet.
+            let disk = unsafe { &mut *disk };
+            disk.major = major as c_int;
+            disk.first_minor = minor as c_int;
+            disk.minors = 1;
+            disk.fops = &T::VTABLE.fops;
+            disk.private_data = private_data;
+            disk.events = bindings::RUST_LOOP_CONST_DISK_EVENT_MEDIA_CHANGE as _;
+            disk.event_flags = bindings::RUST_LOOP_CONST_DISK_EVENT_FLAG_UEVENT as _;
+            NullTerminatedFormatter::new(&mut disk.disk_name)
+                .ok_or(EINVAL)?
+                .write_fmt(name)
+                .map_err(|_| EINVAL)?;
+        }
+        // SAFETY: The disk is alive.
+        unsafe { bindings::rust_loop_helper_disk_set_suppress_part_scan(disk, true) };
+        // SAFETY: The disk has all that a disk needs.
+        to_result(unsafe {
+            bindings::device_add_disk(core::ptr::null_mut(), disk, core::ptr::null_mut())
+        })?;
+        undo_disk.dismiss();
+        undo_data.dismiss();
+        // INVARIANT: It has been added.
+        NonNull::new(disk).ok_or(ENOMEM)
+    }
+
+    /// Returns the driver's data.
+    pub(crate) fn data(&self) -> &Arc<T> {
+        &self.data
+    }
+
+    /// Returns the disk.
+    pub(crate) fn disk(&self) -> &Disk<T> {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { Disk::from_raw(self.disk.as_ptr()) }
+    }
+}
+
+#[pinned_drop]
+impl<T: DiskOperations> PinnedDrop for DiskRegistration<T> {
+    /// Waits for I/O under way. Sleeps.
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the disk has been added, and we hold a
+        // reference.
+        unsafe {
+            bindings::del_gendisk(self.disk.as_ptr());
+            bindings::put_disk(self.disk.as_ptr());
+        }
+    }
+}

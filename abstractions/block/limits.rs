@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! What a queue tells the block layer about the device.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::super::bindings;
+use super::disk::{
+    Disk,
+    DiskOperations, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*, //
+};
+
+/// The limits that a driver sets (`struct queue_limits`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Limits {
+    /// Logical, physical and minimum I/O size, in bytes.
+    pub(crate) block_size: u32,
+    /// Whether what is written has to be flushed to be durable.
+    pub(crate) write_cache: bool,
+    /// Whether seeking is expensive.
+    pub(crate) rotational: bool,
+    /// The most that can be discarded at once, in sectors; 0 for not at all.
+    pub(crate) max_discard_sectors: u32,
+    /// The most that can be zeroed at once, in sectors; 0 for not at all.
+    pub(crate) max_write_zeroes_sectors: u32,
+    /// In bytes.
+    pub(crate) discard_granularity: u32,
+}
+
+/// The limits of a queue, locked for a change.
+///
+/// Nothing that enters a filesystem may be called while this lives: limits are
+/// also changed with the queue frozen, which waits for I/O.
+pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
+    disk: &'a Disk<T>,
+    lim: bindings::queue_limits,
+}
+
+impl<T: DiskOperations> Disk<T> {
+    /// Locks the limits of the disk's queue. May sleep.
+    pub(crate) fn start_limits_update(&self) -> LimitsUpdate<'_, T> {
+        let mut lim = bindings::queue_limits::default();
+        // SAFETY: The queue lives as long as the disk.
+        unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue(), &mut lim) };
+        LimitsUpdate { disk: self, lim }
+    }
+}
+
+impl<T: DiskOperations> LimitsUpdate<'_, T> {
+    /// Replaces what a driver sets.
+    pub(crate) fn set(&mut self, limits: &Limits) {
+        self.set_block_size(limits.block_size);
+        self.set_feature(
+            bindings::RUST_LOOP_CONST_BLK_FEAT_WRITE_CACHE,
+            limits.write_cache,
+        );
+        self.set_feature(
+            bindings::RUST_LOOP_CONST_BLK_FEAT_ROTATIONAL,
+            limits.rotational,
+        );
+        self.lim.max_hw_discard_sectors = limits.max_discard_sectors;
+        self.lim.max_write_zeroes_sectors = limits.max_write_zeroes_sectors;
+        self.lim.discard_granularity = limits.discard_granularity;
+    }
+
+    /// Sets logical, physical and minimum I/O size, in bytes.
+    pub(crate) fn set_block_size(&mut self, bytes: u32) {
+        self.lim.logical_block_size = bytes;
+        self.lim.physical_block_size = bytes;
+        self.lim.io_min = bytes;
+    }
+
+    fn set_feature(&mut self, feature: bindings::blk_features_t, on: bool) {
+        if on {
+            self.lim.features |= feature;
+        } else {
+            self.lim.features &= !feature;
+        }
+    }
+
+    /// Makes the change take effect, if it is valid, and unlocks. There must be
+    /// no I/O under way. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if the limits are not valid; they are as before then.
+    pub(crate) fn commit(self) -> Result {
+        let mut this = core::mem::ManuallyDrop::new(self);
+        let queue = this.disk.queue();
+        // SAFETY: The queue's limits are locked by us; this unlocks them, and
+        // `drop` does not run.
+        to_result(unsafe { bindings::queue_limits_commit_update(queue, &mut this.lim) })
+    }
+}
+
+impl<T: DiskOperations> Drop for LimitsUpdate<'_, T> {
+    fn drop(&mut self) {
+        // SAFETY: The queue's limits are locked by us.
+        unsafe { bindings::rust_loop_helper_queue_limits_cancel_update(self.disk.queue()) };
+    }
+}

@@ -1,0 +1,426 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Multi-queue block drivers: tag sets, requests, and the life of a request.
+//!
+//! A [`Request`] is a value with one owner. It comes into being when the block
+//! layer calls [`Operations::queue_rq`], moves from owner to owner, and is gone
+//! when [`Request::end`] takes it. Ending a request twice does not compile;
+//! dropping it without ending it fails it with an I/O error.
+//!
+//! While a request waits it sits in a [`RequestList`], which links requests
+//! through their own memory and keeps the driver's data for it there, too: to
+//! queue a request never allocates.
+//!
+//! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
+
+use super::super::{
+    bindings,
+    cgroup::BlkcgCss, //
+};
+use super::segments::Segments;
+use core::{
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    prelude::*,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+};
+
+/// Bytes per sector, the block layer's unit of length.
+pub(crate) const SECTOR_SIZE: u32 = 512;
+/// Binary logarithm of [`SECTOR_SIZE`].
+pub(crate) const SECTOR_SHIFT: u32 = 9;
+
+/// A multi-queue block driver.
+pub(crate) trait Operations: Sized + Send + Sync + 'static {
+    /// What a request is kept together with while it waits in a
+    /// [`RequestList`].
+    type Queued: Send + 'static;
+
+    /// Takes over a request that has just been started.
+    ///
+    /// Called in process or softirq context, within an RCU read-side critical
+    /// section: must not sleep. `last` says that the block layer will not
+    /// submit another request right after this one.
+    fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, last: bool);
+}
+
+/// The outcome of a request (`blk_status_t`).
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct BlkStatus(bindings::blk_status_t);
+
+impl BlkStatus {
+    /// Success.
+    pub(crate) const OK: Self = Self(bindings::RUST_LOOP_CONST_BLK_STS_OK);
+    /// The device cannot do this.
+    pub(crate) const NOTSUPP: Self = Self(bindings::RUST_LOOP_CONST_BLK_STS_NOTSUPP);
+    /// The device failed to do this.
+    pub(crate) const IOERR: Self = Self(bindings::RUST_LOOP_CONST_BLK_STS_IOERR);
+}
+
+impl From<Error> for BlkStatus {
+    /// What submitters of bios know an errno as; `BLK_STS_IOERR` for those that
+    /// have no status of their own.
+    fn from(err: Error) -> Self {
+        // SAFETY: A table lookup; has no preconditions.
+        Self(unsafe { bindings::errno_to_blk_status(err.to_errno()) })
+    }
+}
+
+/// What a request asks for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Op {
+    /// Read data.
+    Read,
+    /// Write data.
+    Write,
+    /// Make what was acknowledged before durable.
+    Flush,
+    /// The contents of the range are of no interest any more.
+    Discard,
+    /// The range shall read as zeroes. `unmap` says that its space may be given
+    /// back.
+    WriteZeroes {
+        /// Whether the space of the range may be deallocated.
+        unmap: bool,
+    },
+    /// Something that this driver did not announce to support.
+    Unknown(u32),
+}
+
+impl Op {
+    /// Returns whether the operation changes what is stored.
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Self::Write | Self::Discard | Self::WriteZeroes { .. })
+    }
+}
+
+/// The memory that the block layer reserves for the driver with each request.
+struct Pdu<T: Operations> {
+    /// The request behind this one in a [`RequestList`].
+    next: Option<NonNull<bindings::request>>,
+    /// The driver's data, initialised while the request is in a list.
+    queued: MaybeUninit<T::Queued>,
+}
+
+/// A request that has been started and that its holder has to end.
+///
+/// # Invariants
+///
+/// The pointer is to a request of a [`TagSet<T>`] which the block layer has
+/// given to the driver and which has not been ended. Nobody else has a
+/// [`Request`] for it, and it is in no [`RequestList`].
+pub(crate) struct Request<T: Operations> {
+    rq: NonNull<bindings::request>,
+    _p: PhantomData<fn() -> T>,
+}
+
+// SAFETY: A started request belongs to whoever has it, in whatever context.
+unsafe impl<T: Operations> Send for Request<T> {}
+// SAFETY: The methods on `&self` only read what does not change while the
+// request is started.
+unsafe impl<T: Operations> Sync for Request<T> {}
+
+impl<T: Operations> Request<T> {
+    /// Returns what is asked for.
+    pub(crate) fn op(&self) -> Op {
+        // SAFETY: By the type invariant the request is valid and started.
+        let (op, flags) = unsafe {
+            (
+                bindings::rust_loop_helper_req_op(self.rq.as_ptr()),
+                (*self.rq.as_ptr()).cmd_flags,
+            )
+        };
+        match op {
+            bindings::req_op_REQ_OP_READ => Op::Read,
+            bindings::req_op_REQ_OP_WRITE => Op::Write,
+            bindings::req_op_REQ_OP_FLUSH => Op::Flush,
+            bindings::req_op_REQ_OP_DISCARD => Op::Discard,
+            bindings::req_op_REQ_OP_WRITE_ZEROES => Op::WriteZeroes {
+                unmap: flags & bindings::RUST_LOOP_CONST_REQ_NOUNMAP == 0,
+            },
+            op => Op::Unknown(op),
+        }
+    }
+
+    /// Returns where on the device the request begins, in bytes.
+    pub(crate) fn pos(&self) -> u64 {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { bindings::rust_loop_helper_blk_rq_pos(self.rq.as_ptr()) << SECTOR_SHIFT }
+    }
+
+    /// Returns how many bytes are left to do.
+    pub(crate) fn bytes(&self) -> u32 {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { bindings::rust_loop_helper_blk_rq_bytes(self.rq.as_ptr()) }
+    }
+
+    /// Returns the I/O priority (`IOPRIO_PRIO_VALUE`).
+    pub(crate) fn ioprio(&self) -> u16 {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { bindings::rust_loop_helper_req_get_ioprio(self.rq.as_ptr()) }
+    }
+
+    /// Returns the cgroup to which the request is charged (that of its first
+    /// bio); `None` if that is the root or there is no bio.
+    pub(crate) fn blkcg(&self) -> Option<&BlkcgCss> {
+        // SAFETY: By the type invariant the request is valid.
+        let bio = NonNull::new(unsafe { (*self.rq.as_ptr()).bio })?;
+        // SAFETY: The bio belongs to the request, which cannot be ended while
+        // `self` is borrowed.
+        unsafe { BlkcgCss::of_bio(bio) }
+    }
+
+    /// Returns the request's memory, from its beginning, for one transfer.
+    pub(crate) fn segments(&self) -> Segments<'_> {
+        // SAFETY: By the type invariant the request is valid; it cannot be
+        // ended or advanced while `self` is borrowed.
+        unsafe { Segments::new((*self.rq.as_ptr()).bio) }
+    }
+
+    /// Stops the block layer from sending discards to this queue, without
+    /// waiting for those that are under way. For use before ending a discard
+    /// that the device turned out not to support. Any context.
+    pub(crate) fn disable_discard(&self) {
+        // SAFETY: By the type invariant the request and its queue are valid.
+        unsafe { bindings::rust_loop_helper_blk_queue_disable_discard((*self.rq.as_ptr()).q) };
+    }
+
+    /// The same as [`Self::disable_discard`] for write-zeroes.
+    pub(crate) fn disable_write_zeroes(&self) {
+        // SAFETY: By the type invariant the request and its queue are valid.
+        unsafe { bindings::rust_loop_helper_blk_queue_disable_write_zeroes((*self.rq.as_ptr()).q) };
+    }
+
+    /// Completes the first `bytes` bytes, successfully, and keeps the rest.
+    /// `bytes` beyond all but the last are not completed.
+    pub(crate) fn complete_partially(&mut self, bytes: u32) {
+        let bytes = bytes.min(self.bytes().saturating_sub(1));
+        // SAFETY: By the type invariant the request is ours; fewer bytes than
+        // are left are completed, so that it is not ended by this.
+        unsafe {
+            bindings::blk_update_request(
+                self.rq.as_ptr(),
+                bindings::RUST_LOOP_CONST_BLK_STS_OK,
+                bytes,
+            )
+        };
+    }
+
+    /// Ends the request. Any context.
+    pub(crate) fn end(self, status: BlkStatus) {
+        let rq = core::mem::ManuallyDrop::new(self).rq;
+        // SAFETY: By the type invariant the request is started and ours alone;
+        // it has been given up by the line above.
+        unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status.0) };
+    }
+
+    fn pdu(&self) -> NonNull<Pdu<T>> {
+        // SAFETY: By the type invariant the request is one of a `TagSet<T>`,
+        // which has room for a `Pdu<T>` behind each. It is not null.
+        unsafe {
+            NonNull::new_unchecked(bindings::blk_mq_rq_to_pdu(self.rq.as_ptr()).cast::<Pdu<T>>())
+        }
+    }
+}
+
+impl<T: Operations> Drop for Request<T> {
+    fn drop(&mut self) {
+        // SAFETY: As for `end`: this is the last use of the request.
+        unsafe {
+            bindings::blk_mq_end_request(self.rq.as_ptr(), bindings::RUST_LOOP_CONST_BLK_STS_IOERR)
+        };
+    }
+}
+
+/// Requests that wait, first in first out, each with its driver data.
+///
+/// # Invariants
+///
+/// `head` starts a chain through `Pdu::next`, which ends at `tail`. Each request
+/// in it fulfils the invariants of [`Request`] but for being in this list, and
+/// its `Pdu::queued` is initialised.
+pub(crate) struct RequestList<T: Operations> {
+    head: Option<NonNull<bindings::request>>,
+    tail: Option<NonNull<bindings::request>>,
+    _p: PhantomData<fn() -> T>,
+}
+
+// SAFETY: The list owns requests and driver data, all of which are `Send`.
+unsafe impl<T: Operations> Send for RequestList<T> {}
+
+impl<T: Operations> RequestList<T> {
+    /// Creates an empty list.
+    pub(crate) const fn new() -> Self {
+        Self {
+            head: None,
+            tail: None,
+            _p: PhantomData,
+        }
+    }
+
+    /// Appends a request and the data that goes with it. Any context.
+    pub(crate) fn push_back(&mut self, rq: Request<T>, queued: T::Queued) {
+        let pdu = rq.pdu();
+        let rq = core::mem::ManuallyDrop::new(rq).rq;
+        // INVARIANT: The request moves from its handle into the list, with its
+        // data initialised.
+        //
+        // SAFETY: The request is ours, so its pdu is, too.
+        unsafe {
+            pdu.write(Pdu {
+                next: None,
+                queued: MaybeUninit::new(queued),
+            })
+        };
+        match self.tail.replace(rq) {
+            None => self.head = Some(rq),
+            Some(tail) => {
+                // SAFETY: By the type invariant `tail` is a request in this
+                // list, with a pdu that is ours.
+                unsafe {
+                    (*bindings::blk_mq_rq_to_pdu(tail.as_ptr()).cast::<Pdu<T>>()).next = Some(rq)
+                }
+            }
+        }
+    }
+
+    /// Takes the first request and its data out of the list. Any context.
+    pub(crate) fn pop_front(&mut self) -> Option<(Request<T>, T::Queued)> {
+        let rq = self.head?;
+        // INVARIANT: The request leaves the list.
+        let rq = Request {
+            rq,
+            _p: PhantomData,
+        };
+        // SAFETY: The request was in this list, so its pdu is initialised. The
+        // data is read out once, as the request is not in a list any more.
+        let Pdu { next, queued } = unsafe { rq.pdu().read() };
+        self.head = next;
+        if next.is_none() {
+            self.tail = None;
+        }
+        // SAFETY: By the type invariant the data of a request in the list is
+        // initialised.
+        Some((rq, unsafe { queued.assume_init() }))
+    }
+}
+
+impl<T: Operations> Drop for RequestList<T> {
+    /// Fails what is still waiting.
+    fn drop(&mut self) {
+        while self.pop_front().is_some() {}
+    }
+}
+
+/// Sizes of a [`TagSet`].
+pub(crate) struct TagSetOptions {
+    /// Number of hardware queues.
+    pub(crate) nr_hw_queues: u32,
+    /// Number of requests that can be under way in each of them.
+    pub(crate) queue_depth: u32,
+}
+
+/// The requests of one device (`struct blk_mq_tag_set`).
+///
+/// The driver calls the files below into being by its requests, so it is a
+/// stacking one (`BLK_MQ_F_STACKING`), and it gains nothing by an I/O scheduler
+/// (`BLK_MQ_F_NO_SCHED_BY_DEFAULT`).
+///
+/// # Invariants
+///
+/// `inner` is initialised, and its requests have room for a `Pdu<T>` each.
+#[pin_data(PinnedDrop)]
+pub(crate) struct TagSet<T: Operations> {
+    #[pin]
+    inner: Opaque<bindings::blk_mq_tag_set>,
+    _p: PhantomData<fn() -> T>,
+}
+
+impl<T: Operations> TagSet<T> {
+    /// Allocates the requests. May sleep.
+    pub(crate) fn new(options: TagSetOptions) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            inner <- Opaque::try_ffi_init(move |slot: *mut bindings::blk_mq_tag_set| {
+                // SAFETY: `slot` is valid for writes. All zeroes is a valid
+                // `struct blk_mq_tag_set` to fill in and allocate.
+                unsafe {
+                    slot.write_bytes(0, 1);
+                    (*slot).ops = &Self::OPS;
+                    (*slot).nr_hw_queues = options.nr_hw_queues;
+                    (*slot).queue_depth = options.queue_depth;
+                    (*slot).numa_node = bindings::NUMA_NO_NODE;
+                    (*slot).cmd_size = core::mem::size_of::<Pdu<T>>() as u32;
+                    (*slot).flags = bindings::RUST_LOOP_CONST_BLK_MQ_F_STACKING
+                        | bindings::RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT;
+                }
+                // SAFETY: `slot` has just been filled in and stays where it is.
+                to_result(unsafe { bindings::blk_mq_alloc_tag_set(slot) })
+            }),
+            _p: PhantomData,
+        })
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::blk_mq_tag_set {
+        self.inner.get()
+    }
+
+    const OPS: bindings::blk_mq_ops = bindings::blk_mq_ops {
+        queue_rq: Some(Self::queue_rq_callback),
+        ..pin_init::zeroed()
+    };
+
+    /// # Safety
+    ///
+    /// Called by the block layer only, for a queue whose `queuedata` was set by
+    /// [`super::disk::DiskRegistration::new`].
+    unsafe extern "C" fn queue_rq_callback(
+        hctx: *mut bindings::blk_mq_hw_ctx,
+        bd: *const bindings::blk_mq_queue_data,
+    ) -> bindings::blk_status_t {
+        // SAFETY: The block layer passes valid pointers.
+        let (queuedata, rq, last) = unsafe { ((*(*hctx).queue).queuedata, (*bd).rq, (*bd).last) };
+        // SAFETY: `queuedata` comes from `Arc::into_foreign` and is given back
+        // when the disk is freed, which is after its queue has been drained.
+        let this = unsafe { <Arc<T> as ForeignOwnable>::borrow(queuedata) };
+        // SAFETY: The block layer hands the request to us to start it.
+        unsafe { bindings::blk_mq_start_request(rq) };
+        let Some(rq) = NonNull::new(rq) else {
+            return bindings::RUST_LOOP_CONST_BLK_STS_IOERR;
+        };
+        // INVARIANT: The request has just been started, and by returning
+        // success we say that it is ours to end.
+        T::queue_rq(
+            this,
+            Request {
+                rq,
+                _p: PhantomData,
+            },
+            last,
+        );
+        bindings::RUST_LOOP_CONST_BLK_STS_OK
+    }
+}
+
+#[pinned_drop]
+impl<T: Operations> PinnedDrop for TagSet<T> {
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the tag set is initialised.
+        unsafe { bindings::blk_mq_free_tag_set(self.inner.get()) };
+    }
+}
+
+// SAFETY: A tag set may be freed from any thread.
+unsafe impl<T: Operations> Send for TagSet<T> {}
+// SAFETY: There is nothing to do with a shared reference to it.
+unsafe impl<T: Operations> Sync for TagSet<T> {}

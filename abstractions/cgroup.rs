@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Cgroups, as the issuers of block I/O.
+//!
+//! C headers: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h),
+//! [`include/linux/blk-cgroup.h`](srctree/include/linux/blk-cgroup.h)
+
+use super::{
+    bindings,
+    errno::enametoolong, //
+};
+use core::ptr::NonNull;
+use kernel::{
+    prelude::*,
+    str::BStr,
+    sync::aref::{
+        ARef,
+        AlwaysRefCounted, //
+    },
+    types::Opaque,
+};
+
+/// The state that the block controller keeps for one cgroup
+/// (`struct cgroup_subsys_state` of `io_cgrp_subsys`).
+///
+/// # Invariants
+///
+/// A reference to it implies that its reference count is not zero.
+#[repr(transparent)]
+pub(crate) struct BlkcgCss(Opaque<bindings::cgroup_subsys_state>);
+
+// SAFETY: The reference count of a css is a percpu refcount, which may be
+// changed from any context; the last put defers the release to a workqueue.
+unsafe impl AlwaysRefCounted for BlkcgCss {
+    fn inc_ref(&self) {
+        // SAFETY: By the type invariant the count is not zero.
+        unsafe { bindings::rust_loop_helper_css_get(self.0.get()) };
+    }
+
+    unsafe fn dec_ref(obj: NonNull<Self>) {
+        // SAFETY: The caller gives up a reference that it holds.
+        unsafe { bindings::rust_loop_helper_css_put(obj.as_ptr().cast()) };
+    }
+}
+
+// SAFETY: A css may be used from any thread.
+unsafe impl Send for BlkcgCss {}
+// SAFETY: A css may be used from any thread; what is read here never changes.
+unsafe impl Sync for BlkcgCss {}
+
+/// What identifies a css while somebody holds a reference to it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct CssKey(usize);
+
+impl BlkcgCss {
+    /// Returns the css to which `bio` is charged, or `None` if there is none or
+    /// it is the root's.
+    ///
+    /// # Safety
+    ///
+    /// `bio` must be valid and stay so, uncompleted, for `'a`: it is what holds
+    /// the css.
+    pub(super) unsafe fn of_bio<'a>(bio: NonNull<bindings::bio>) -> Option<&'a Self> {
+        // SAFETY: The caller guarantees that `bio` is valid.
+        let css = unsafe { bindings::rust_loop_helper_bio_blkcg_css(bio.as_ptr()) };
+        let css = NonNull::new(css)?;
+        // SAFETY: `css` is not null, hence valid.
+        if unsafe { bindings::rust_loop_helper_css_is_blkcg_root(css.as_ptr()) } {
+            return None;
+        }
+        // SAFETY: The bio's association with a blkg holds the css until the bio
+        // completes, which by the caller's promise is not before `'a` ends.
+        Some(unsafe { css.cast().as_ref() })
+    }
+
+    /// Returns a key for lookups. Two css that are alive have different keys.
+    pub(crate) fn key(&self) -> CssKey {
+        CssKey(self.0.get() as usize)
+    }
+
+    /// Returns the css's number, unique among those of its controller.
+    pub(crate) fn id(&self) -> i32 {
+        // SAFETY: By the type invariant the css is alive.
+        unsafe { bindings::rust_loop_helper_css_id(self.0.get()) }
+    }
+
+    /// Takes a reference.
+    pub(crate) fn get(&self) -> ARef<Self> {
+        self.into()
+    }
+
+    /// Writes the path of the cgroup, as seen from the root of its hierarchy,
+    /// into `buf` and returns it. Any context.
+    pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Result<&'b BStr> {
+        // SAFETY: By the type invariant the css is alive; `buf` is valid for
+        // writes of its length.
+        let len = unsafe {
+            bindings::rust_loop_helper_css_path(self.0.get(), buf.as_mut_ptr().cast(), buf.len())
+        };
+        let len = usize::try_from(len).map_err(|_| Error::from_errno(len))?;
+        buf.get(..len)
+            .map(BStr::from_bytes)
+            .ok_or_else(enametoolong)
+    }
+}

@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Files, used by the kernel on somebody's behalf: read, written, flushed and
+//! asked about.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{bindings, block::segments::BvecIter, errno::eopnotsupp};
+use core::{
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    fs::{
+        File,
+        LocalFile, //
+    },
+    prelude::*,
+    str::BStr,
+    sync::aref::ARef,
+};
+
+/// A mode of `fallocate` (`FALLOC_FL_*`). None of these changes the file size.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum FallocateMode {
+    /// Deallocate the range; it reads as zeroes afterwards.
+    PunchHole,
+    /// Make the range read as zeroes and keep it allocated.
+    ZeroRange,
+}
+
+impl FallocateMode {
+    fn as_raw(self) -> i32 {
+        let mode = match self {
+            Self::PunchHole => bindings::FALLOC_FL_PUNCH_HOLE,
+            Self::ZeroRange => bindings::FALLOC_FL_ZERO_RANGE,
+        };
+        (mode | bindings::FALLOC_FL_KEEP_SIZE) as i32
+    }
+}
+
+/// What a file says of itself: where it lives and which file it is there.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct FileId {
+    /// Device of the filesystem, encoded for user space (`huge_encode_dev`).
+    pub(crate) dev: u64,
+    /// Number of the inode.
+    pub(crate) ino: u64,
+    /// Which device the file stands for, if it is a device node.
+    pub(crate) rdev: u64,
+}
+
+/// A file that a driver stores data in: a regular file or a block device.
+///
+/// While this lives, memory for the file's page cache is allocated without
+/// starting I/O or entering filesystems, for either could come back to wait for
+/// the driver. All methods may sleep, and enter the filesystem: they must not
+/// be called from `queue_rq`, nor with the driver's queue frozen, nor with its
+/// limits locked.
+///
+/// # Invariants
+///
+/// The file has a `read_iter` method and, if it is open for writing, a
+/// `write_iter` method.
+pub(crate) struct BackingFile {
+    file: ARef<File>,
+    orig_gfp: bindings::gfp_t,
+}
+
+/// A file that is a candidate for being a [`BackingFile`].
+///
+/// # Invariants
+///
+/// As for [`BackingFile`].
+pub(crate) struct Candidate(ARef<File>);
+
+impl Candidate {
+    /// Takes a reference to the file that `fd` is open on in the current task.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is none, `EINVAL` if the file cannot be read and written
+    /// by the kernel.
+    pub(crate) fn fget(fd: u32) -> Result<Self> {
+        let file = LocalFile::fget(fd)?;
+        // SAFETY: This is called from an ioctl on another file. No syscall that
+        // holds an `fdget_pos` reference can be in progress on this thread, for
+        // an ioctl does not take one.
+        let file = unsafe { LocalFile::assume_no_fdget_pos(file) };
+        let this = Self(file);
+        // SAFETY: The file is alive, and so are its operations.
+        let (has_read, has_write) = unsafe {
+            let f_op = (*this.as_ptr()).f_op;
+            ((*f_op).read_iter.is_some(), (*f_op).write_iter.is_some())
+        };
+        // INVARIANT: This is what is checked here.
+        if !has_read || (this.is_open_for_write() && !has_write) {
+            return Err(EINVAL);
+        }
+        Ok(this)
+    }
+
+    /// Returns whether the file was opened for writing.
+    pub(crate) fn is_open_for_write(&self) -> bool {
+        // SAFETY: The file is alive; its mode does not change.
+        unsafe { (*self.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
+    }
+
+    /// Returns whether this is a regular file or a block device.
+    pub(crate) fn is_file_or_block_device(&self) -> bool {
+        // SAFETY: The file is alive, hence its mapping's host is.
+        unsafe {
+            let inode = self.inode();
+            bindings::rust_loop_helper_s_isreg(inode) || bindings::rust_loop_helper_s_isblk(inode)
+        }
+    }
+
+    /// Returns the block device that the file is, if it is one.
+    pub(super) fn block_device(&self) -> Option<NonNull<bindings::block_device>> {
+        block_device(self.inode())
+    }
+
+    fn as_ptr(&self) -> *mut bindings::file {
+        self.0.as_ptr()
+    }
+
+    fn inode(&self) -> *mut bindings::inode {
+        inode(&self.0)
+    }
+}
+
+/// Returns the inode that holds the data of `file`: for a device node, that of
+/// the device.
+fn inode(file: &File) -> *mut bindings::inode {
+    // SAFETY: The file is alive, and its mapping and host do not change.
+    unsafe { (*(*file.as_ptr()).f_mapping).host }
+}
+
+fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindings::block_device>> {
+    // SAFETY: Callers pass the inode of a file that they hold.
+    unsafe {
+        bindings::rust_loop_helper_s_isblk(inode)
+            .then(|| NonNull::new(bindings::I_BDEV(inode)))
+            .flatten()
+    }
+}
+
+impl BackingFile {
+    /// Starts to use `file`.
+    pub(crate) fn new(file: Candidate) -> Self {
+        let file = file.0;
+        // SAFETY: The file is alive, and so is its mapping.
+        let orig_gfp = unsafe {
+            let mapping = (*file.as_ptr()).f_mapping;
+            let gfp = bindings::rust_loop_helper_mapping_gfp_mask(mapping);
+            bindings::rust_loop_helper_mapping_set_gfp_mask(
+                mapping,
+                gfp & !bindings::RUST_LOOP_CONST_GFP_IO_FS,
+            );
+            gfp
+        };
+        // INVARIANT: Those of `Candidate`.
+        Self { file, orig_gfp }
+    }
+
+    /// Reads at byte `pos` through the page cache. Returns how much was read
+    /// and moves `iter` on by as much; 0 means that the file ends there.
+    pub(crate) fn read(&self, pos: u64, iter: &mut BvecIter<'_>, ioprio: u16) -> Result<usize> {
+        let mut iocb = self.kiocb(pos, ioprio)?;
+        // SAFETY: By the type invariant the file has this method. `iocb` has no
+        // completion function, so the call is synchronous and nothing refers to
+        // `iocb` or `iter` after it.
+        let ret = unsafe {
+            match (*self.f_op()).read_iter {
+                Some(read_iter) => read_iter(&mut iocb, iter.as_raw()),
+                None => return Err(EINVAL),
+            }
+        };
+        to_len(ret)
+    }
+
+    /// Writes at byte `pos` through the page cache. Returns how much was
+    /// written and moves `iter` on by as much.
+    pub(crate) fn write(&self, pos: u64, iter: &mut BvecIter<'_>, ioprio: u16) -> Result<usize> {
+        let mut iocb = self.kiocb(pos, ioprio)?;
+        // SAFETY: As for `read`. The file is open for writing, else the driver
+        // would be read-only; the freeze protection that is taken is given up
+        // again.
+        let ret = unsafe {
+            let Some(write_iter) = (*self.f_op()).write_iter else {
+                return Err(EINVAL);
+            };
+            bindings::rust_loop_helper_kiocb_start_write(&mut iocb);
+            let ret = write_iter(&mut iocb, iter.as_raw());
+            bindings::rust_loop_helper_kiocb_end_write(&mut iocb);
+            ret
+        };
+        to_len(ret)
+    }
+
+    /// Makes everything that was written durable.
+    pub(crate) fn fsync(&self) -> Result {
+        // SAFETY: The file is alive.
+        to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 0) })
+    }
+
+    /// Changes the allocation of `len` bytes at byte `pos`. `EOPNOTSUPP` if the
+    /// file cannot do this.
+    pub(crate) fn fallocate(&self, mode: FallocateMode, pos: u64, len: u64) -> Result {
+        let (pos, len) = (pos.try_into()?, len.try_into()?);
+        // SAFETY: The file is alive.
+        let Some(fallocate) = (unsafe { (*self.f_op()).fallocate }) else {
+            return Err(eopnotsupp());
+        };
+        // SAFETY: The file is alive, and this is its method.
+        to_result(unsafe { fallocate(self.as_ptr(), mode.as_raw(), pos, len) } as i32)
+    }
+
+    /// Returns whether the file might be able to [`fallocate`](Self::fallocate).
+    pub(crate) fn has_fallocate(&self) -> bool {
+        // SAFETY: The file is alive.
+        unsafe { (*self.f_op()).fallocate.is_some() }
+    }
+
+    /// Returns whether the file can be [flushed](Self::fsync).
+    pub(crate) fn has_fsync(&self) -> bool {
+        // SAFETY: The file is alive.
+        unsafe { (*self.f_op()).fsync.is_some() }
+    }
+
+    /// Returns the size of the file in bytes, as the filesystem knows it: on a
+    /// network filesystem the cached inode may be out of date.
+    pub(crate) fn size(&self) -> Result<u64> {
+        let inode = inode(&self.file);
+        if block_device(inode).is_some() {
+            // SAFETY: The file is alive, hence the inode is.
+            return Ok(unsafe { bindings::rust_loop_helper_i_size_read(inode) }.try_into()?);
+        }
+        let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
+        // SAFETY: The file is alive; `stat` is valid for writes.
+        to_result(unsafe {
+            bindings::vfs_getattr_nosec(
+                &(*self.as_ptr()).__bindgen_anon_1.f_path,
+                stat.as_mut_ptr(),
+                bindings::STATX_SIZE,
+                0,
+            )
+        })?;
+        // SAFETY: `vfs_getattr_nosec` has filled it in.
+        Ok(unsafe { stat.assume_init() }.size.try_into()?)
+    }
+
+    /// Returns which file this is.
+    pub(crate) fn id(&self) -> Result<FileId> {
+        let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
+        // SAFETY: The file is alive; `stat` is valid for writes.
+        to_result(unsafe {
+            bindings::vfs_getattr(
+                &(*self.as_ptr()).__bindgen_anon_1.f_path,
+                stat.as_mut_ptr(),
+                bindings::STATX_INO,
+                bindings::AT_STATX_SYNC_AS_STAT,
+            )
+        })?;
+        // SAFETY: `vfs_getattr` has filled it in.
+        let stat = unsafe { stat.assume_init() };
+        // SAFETY: Pure arithmetic; has no preconditions.
+        let (dev, rdev) = unsafe {
+            (
+                bindings::rust_loop_helper_huge_encode_dev(stat.dev),
+                bindings::rust_loop_helper_huge_encode_dev(stat.rdev),
+            )
+        };
+        Ok(FileId {
+            dev,
+            ino: stat.ino,
+            rdev,
+        })
+    }
+
+    /// Returns the block size of the filesystem that the file lives in, in
+    /// bytes.
+    pub(crate) fn fs_block_size(&self) -> Result<u32> {
+        let mut bsize = 0;
+        // SAFETY: The file is alive; `bsize` is valid for writes.
+        to_result(unsafe {
+            bindings::rust_loop_helper_vfs_statfs_bsize(
+                &(*self.as_ptr()).__bindgen_anon_1.f_path,
+                &mut bsize,
+            )
+        })?;
+        Ok(bsize.try_into()?)
+    }
+
+    /// Writes the path of the file into `buf` and returns it.
+    pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Result<&'b BStr> {
+        let len = buf.len().try_into()?;
+        // SAFETY: The file is alive, and `buf` is valid for writes of `len`.
+        let path = kernel::error::from_err_ptr(unsafe {
+            bindings::file_path(self.as_ptr(), buf.as_mut_ptr().cast(), len)
+        })?;
+        // SAFETY: `file_path` returns a NUL-terminated string within `buf`.
+        let path = unsafe { <CStr as kernel::str::CStrExt>::from_char_ptr(path) };
+        Ok(BStr::from_bytes(path.to_bytes()))
+    }
+
+    /// What the block device below the file can do: the file itself if it is a
+    /// device, else that which its filesystem is on.
+    pub(crate) fn below(&self) -> Below {
+        let inode = inode(&self.file);
+        let own = block_device(inode);
+        // SAFETY: The file is alive, hence its superblock is.
+        let bdev = own.or_else(|| NonNull::new(unsafe { (*(*inode).i_sb).s_bdev }));
+        let Some(bdev) = bdev.map(NonNull::as_ptr) else {
+            return Below::default();
+        };
+        // SAFETY: The file keeps the device that it is, or that its superblock
+        // is on, alive.
+        unsafe {
+            Below {
+                is_device: own.is_some(),
+                rotational: bindings::rust_loop_helper_bdev_rot(bdev),
+                write_zeroes_sectors: bindings::rust_loop_helper_bdev_write_zeroes_sectors(bdev),
+                discard_granularity: bindings::rust_loop_helper_bdev_discard_granularity(bdev),
+            }
+        }
+    }
+
+    /// Returns the block device that the file is, if it is one.
+    pub(super) fn block_device(&self) -> Option<NonNull<bindings::block_device>> {
+        block_device(inode(&self.file))
+    }
+
+    fn as_ptr(&self) -> *mut bindings::file {
+        self.file.as_ptr()
+    }
+
+    fn f_op(&self) -> *const bindings::file_operations {
+        // SAFETY: The file is alive, and its operations do not change.
+        unsafe { (*self.as_ptr()).f_op }
+    }
+
+    /// Returns a synchronous control block for an operation at byte `pos`.
+    fn kiocb(&self, pos: u64, ioprio: u16) -> Result<bindings::kiocb> {
+        let mut iocb = bindings::kiocb::default();
+        iocb.ki_filp = self.as_ptr();
+        iocb.ki_pos = pos.try_into()?;
+        iocb.ki_ioprio = ioprio;
+        Ok(iocb)
+    }
+}
+
+impl Drop for BackingFile {
+    fn drop(&mut self) {
+        // SAFETY: The file is alive, and so is its mapping.
+        unsafe {
+            bindings::rust_loop_helper_mapping_set_gfp_mask(
+                (*self.as_ptr()).f_mapping,
+                self.orig_gfp,
+            )
+        };
+    }
+}
+
+/// See [`BackingFile::below`]. All zero if there is no device.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Below {
+    /// Whether the file is the device, rather than on it.
+    pub(crate) is_device: bool,
+    /// Whether seeking is expensive.
+    pub(crate) rotational: bool,
+    /// The most that can be zeroed at once, in sectors.
+    pub(crate) write_zeroes_sectors: u32,
+    /// In bytes.
+    pub(crate) discard_granularity: u32,
+}
+
+fn to_len(ret: isize) -> Result<usize> {
+    usize::try_from(ret).map_err(|_| Error::from_errno(ret as i32))
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Integer module parameters that appear in sysfs, with a range.
+//!
+//! The `params` of `kernel::module!` of today do not appear there and take any
+//! value.
+//!
+//! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
+
+use super::bindings;
+use kernel::{
+    error::{
+        from_result,
+        to_result, //
+    },
+    ffi::{
+        c_char,
+        c_int, //
+    },
+    prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+};
+
+/// An integer parameter, at least `min`.
+#[repr(C)]
+pub(crate) struct IntParam {
+    // First, so that a pointer to it is one to the whole.
+    value: Atomic<i32>,
+    min: i32,
+}
+
+impl IntParam {
+    /// Creates a parameter that is `default` unless it is set.
+    pub(crate) const fn new(default: i32, min: i32) -> Self {
+        Self {
+            value: Atomic::new(default),
+            min,
+        }
+    }
+
+    /// Returns the present value.
+    pub(crate) fn get(&self) -> i32 {
+        self.value.load(Relaxed)
+    }
+
+    /// Accepts what `kstrtoint` does, with a base by prefix.
+    unsafe extern "C" fn set_callback(
+        val: *const c_char,
+        kp: *const bindings::kernel_param,
+    ) -> c_int {
+        // SAFETY: The parameter's `arg` is a static `IntParam`.
+        let this = unsafe { &*(*kp).__bindgen_anon_1.arg.cast::<Self>() };
+        from_result(|| {
+            let mut value = 0;
+            if val.is_null() {
+                return Err(EINVAL);
+            }
+            // SAFETY: `val` is a NUL-terminated string, `value` valid for
+            // writes.
+            to_result(unsafe { bindings::kstrtoint(val, 0, &mut value) })?;
+            if value < this.min {
+                return Err(EINVAL);
+            }
+            this.value.store(value, Relaxed);
+            Ok(0)
+        })
+    }
+
+    unsafe extern "C" fn get_callback(
+        buffer: *mut c_char,
+        kp: *const bindings::kernel_param,
+    ) -> c_int {
+        // SAFETY: The parameter's `arg` is a static `IntParam`, which begins
+        // with its value; `buffer` is a page.
+        unsafe { bindings::param_get_int(buffer, kp) }
+    }
+}
+
+/// How an [`IntParam`] is read and written.
+pub(crate) static INT_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
+    flags: 0,
+    set: Some(IntParam::set_callback),
+    get: Some(IntParam::get_callback),
+    free: None,
+};
+
+/// A `struct kernel_param` for the `__param` section.
+#[repr(transparent)]
+pub(crate) struct KernelParam(bindings::kernel_param);
+
+// SAFETY: Only the C side uses it, which does its own locking.
+unsafe impl Sync for KernelParam {}
+
+impl KernelParam {
+    /// Describes `param` to the module loader. `perm` is its mode in sysfs.
+    pub(crate) const fn new(
+        module: &'static kernel::ThisModule,
+        name: &'static CStr,
+        perm: u16,
+        param: &'static IntParam,
+    ) -> Self {
+        Self(bindings::kernel_param {
+            name: kernel::str::as_char_ptr_in_const_context(name),
+            mod_: module.as_ptr(),
+            ops: &INT_PARAM_OPS,
+            perm,
+            level: -1,
+            flags: 0,
+            __bindgen_anon_1: bindings::kernel_param__bindgen_ty_1 {
+                arg: core::ptr::from_ref(param).cast_mut().cast(),
+            },
+        })
+    }
+}
+
+/// Copies a string into an array, for the `.modinfo` section.
+pub(crate) const fn modinfo<const N: usize>(s: &str) -> [u8; N] {
+    let s = s.as_bytes();
+    let mut out = [0; N];
+    let mut i = 0;
+    while i < s.len() {
+        out[i] = s[i];
+        i += 1;
+    }
+    out
+}
+
+/// Defines an integer parameter: a static [`IntParam`] that `insmod`, sysfs and
+/// `modinfo` know.
+macro_rules! int_param {
+    (
+        $(#[$meta:meta])*
+        $vis:vis static $name:ident = $default:expr, min $min:expr, mode $perm:literal, $desc:literal;
+    ) => {
+        $(#[$meta])*
+        #[allow(non_upper_case_globals)]
+        $vis static $name: $crate::abstractions::module_param::IntParam =
+            $crate::abstractions::module_param::IntParam::new($default, $min);
+
+        // The sections are read by the module loader as what they are declared
+        // to be here.
+        #[allow(unsafe_code)]
+        const _: () = {
+            use $crate::abstractions::module_param as p;
+
+            const TYPE: &str = concat!("parmtype=", stringify!($name), ":int\0");
+            const DESC: &str = concat!("parm=", stringify!($name), ":", $desc, "\0");
+
+            #[link_section = "__param"]
+            #[used(compiler)]
+            static PARAM: p::KernelParam = p::KernelParam::new(
+                &$crate::THIS_MODULE,
+                kernel::c_str!(stringify!($name)),
+                $perm,
+                &$name,
+            );
+            #[link_section = ".modinfo"]
+            #[used(compiler)]
+            static MODINFO_TYPE: [u8; TYPE.len()] = p::modinfo(TYPE);
+            #[link_section = ".modinfo"]
+            #[used(compiler)]
+            static MODINFO_DESC: [u8; DESC.len()] = p::modinfo(DESC);
+        };
+    };
+}
+pub(crate) use int_param;

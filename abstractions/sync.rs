@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! A spinlock that is safe to take in interrupt context.
+//!
+//! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
+
+use super::bindings;
+use kernel::{
+    ffi::{
+        c_char,
+        c_ulong, //
+    },
+    sync::lock::{
+        Backend,
+        Lock, //
+    },
+};
+
+/// A spinlock that disables interrupts of the local CPU while it is held.
+///
+/// May be taken in any context. Nothing may sleep under it.
+///
+/// The guards of two such locks must be dropped in the reverse order of their
+/// taking: each restores the interrupt state that it found.
+pub(crate) type SpinLockIrq<T> = Lock<T, SpinLockIrqBackend>;
+
+/// Creates a [`SpinLockIrq`] with a lockdep class of its own.
+macro_rules! new_spinlock_irq {
+    ($inner:expr, $name:literal) => {
+        $crate::abstractions::sync::SpinLockIrq::new(
+            $inner,
+            kernel::optional_name!($name),
+            kernel::static_lock_class!(),
+        )
+    };
+}
+pub(crate) use new_spinlock_irq;
+
+/// The [`Backend`] of [`SpinLockIrq`]: `spin_lock_irqsave` and its inverse.
+pub(crate) struct SpinLockIrqBackend;
+
+// SAFETY: The C side provides mutual exclusion; `lock` and `try_lock` return
+// with the lock held, and `unlock` is given the state that they returned.
+unsafe impl Backend for SpinLockIrqBackend {
+    type State = bindings::spinlock_t;
+    type GuardState = c_ulong;
+
+    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
+        // SAFETY: The caller guarantees that `ptr` is valid for writes, and
+        // that `name` and `key` live as long as the lock.
+        unsafe { bindings::__spin_lock_init(ptr, name, key) }
+    }
+
+    #[inline]
+    unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
+        // SAFETY: The caller guarantees that `ptr` was initialised by `init`.
+        unsafe { bindings::rust_loop_helper_spin_lock_irqsave(ptr) }
+    }
+
+    #[inline]
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
+        let mut flags = 0;
+        // SAFETY: The caller guarantees that `ptr` was initialised by `init`.
+        unsafe { bindings::rust_loop_helper_spin_trylock_irqsave(ptr, &mut flags) }.then_some(flags)
+    }
+
+    #[inline]
+    unsafe fn unlock(ptr: *mut Self::State, guard_state: &Self::GuardState) {
+        // SAFETY: The caller guarantees that the lock is held and that
+        // `guard_state` is what taking it returned.
+        unsafe { bindings::rust_loop_helper_spin_unlock_irqrestore(ptr, *guard_state) }
+    }
+
+    #[inline]
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: The caller guarantees that `ptr` was initialised by `init`.
+        unsafe { bindings::spin_assert_is_held(ptr) }
+    }
+}

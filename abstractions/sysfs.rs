@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Groups of read-only sysfs attributes of a disk.
+//!
+//! C headers: [`include/linux/sysfs.h`](srctree/include/linux/sysfs.h),
+//! [`include/linux/device.h`](srctree/include/linux/device.h)
+
+use super::{
+    bindings,
+    block::disk::{
+        Disk,
+        DiskOperations, //
+    },
+};
+use core::{
+    marker::PhantomData,
+    ptr::NonNull, //
+};
+use kernel::{
+    error::to_result,
+    ffi::c_char,
+    page::PAGE_SIZE,
+    prelude::*,
+    str::as_char_ptr_in_const_context,
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
+};
+
+/// Writes the value of an attribute to a buffer and returns its length.
+///
+/// Called in process context. Whoever removes the group waits for it, so it
+/// must not take a lock that is held over the removal.
+pub(crate) type Show<T> = fn(ArcBorrow<'_, T>, &mut [u8]) -> Result<usize>;
+
+/// One attribute (`struct device_attribute`), readable by everybody.
+#[repr(C)]
+pub(crate) struct Attribute<T> {
+    // First, so that a pointer to it is one to the whole.
+    inner: Opaque<bindings::device_attribute>,
+    show: Show<T>,
+}
+
+// SAFETY: Sysfs takes care of what it changes in `inner`; `show` is a function.
+unsafe impl<T> Sync for Attribute<T> {}
+
+impl<T: DiskOperations> Attribute<T> {
+    /// Creates an attribute whose value is what `show` writes.
+    pub(crate) const fn new(name: &'static CStr, show: Show<T>) -> Self {
+        let mut inner: bindings::device_attribute = pin_init::zeroed();
+        inner.attr.name = as_char_ptr_in_const_context(name);
+        inner.attr.mode = 0o444;
+        inner.__bindgen_anon_1.show = Some(Self::show_callback);
+        Self {
+            inner: Opaque::new(inner),
+            show,
+        }
+    }
+
+    /// Returns the entry for a [`Group`]'s list.
+    pub(crate) const fn entry(&'static self) -> Entry<T> {
+        Entry(self.inner.get().cast(), PhantomData)
+    }
+
+    unsafe extern "C" fn show_callback(
+        dev: *mut bindings::device,
+        attr: *mut bindings::device_attribute,
+        buf: *mut c_char,
+    ) -> isize {
+        // SAFETY: This is the function of `Self`s only, of which `attr` is the
+        // first field; they are static.
+        let this = unsafe { &*attr.cast::<Self>() };
+        // SAFETY: A group is created for disks of `T` only. The disk is alive
+        // while sysfs uses its device.
+        let data = unsafe {
+            let disk = bindings::rust_loop_helper_dev_to_disk(dev);
+            <Arc<T> as ForeignOwnable>::borrow((*disk).private_data)
+        };
+        // SAFETY: Sysfs provides a buffer of one page.
+        let buf = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
+        match (this.show)(data, buf) {
+            Ok(len) => len as isize,
+            Err(err) => err.to_errno() as isize,
+        }
+    }
+}
+
+/// An element of a [`Group`]'s list.
+#[repr(transparent)]
+pub(crate) struct Entry<T>(*mut bindings::attribute, PhantomData<fn() -> T>);
+
+// SAFETY: See `Attribute`.
+unsafe impl<T> Sync for Entry<T> {}
+
+impl<T> Entry<T> {
+    /// Returns the last element of a list.
+    pub(crate) const fn end() -> Self {
+        Self(core::ptr::null_mut(), PhantomData)
+    }
+}
+
+/// A directory of attributes (`struct attribute_group`).
+///
+/// # Invariants
+///
+/// The list ends with [`Entry::end`].
+#[repr(transparent)]
+pub(crate) struct Group<T>(bindings::attribute_group, PhantomData<fn() -> T>);
+
+// SAFETY: It never changes.
+unsafe impl<T> Sync for Group<T> {}
+
+impl<T: DiskOperations> Group<T> {
+    /// Creates a group; the last of `attrs`, and only that, is [`Entry::end`].
+    pub(crate) const fn new(name: &'static CStr, attrs: &'static [Entry<T>]) -> Self {
+        assert!(!attrs.is_empty() && attrs[attrs.len() - 1].0.is_null());
+        let mut inner: bindings::attribute_group = pin_init::zeroed();
+        inner.name = as_char_ptr_in_const_context(name);
+        inner.__bindgen_anon_2.attrs = attrs.as_ptr().cast_mut().cast();
+        // INVARIANT: Checked above, when the static is evaluated.
+        Self(inner, PhantomData)
+    }
+}
+
+/// A group that is there while this lives.
+///
+/// # Invariants
+///
+/// The group has been created, and we hold a reference to the disk.
+pub(crate) struct GroupRegistration<T: DiskOperations> {
+    disk: NonNull<bindings::gendisk>,
+    group: &'static Group<T>,
+}
+
+// SAFETY: Attributes may be created and removed from any thread.
+unsafe impl<T: DiskOperations> Send for GroupRegistration<T> {}
+// SAFETY: There is nothing to do with a shared reference to it.
+unsafe impl<T: DiskOperations> Sync for GroupRegistration<T> {}
+
+impl<T: DiskOperations> GroupRegistration<T> {
+    /// Creates the attributes in the directory of `disk`. Sleeps.
+    pub(crate) fn new(disk: &Disk<T>, group: &'static Group<T>) -> Result<Self> {
+        // SAFETY: The disk is alive; the group is static and its list has an
+        // end.
+        to_result(unsafe { bindings::sysfs_create_group(disk.kobject(), &group.0) })?;
+        // SAFETY: The disk is alive.
+        unsafe { bindings::get_device(bindings::rust_loop_helper_disk_to_dev(disk.as_raw())) };
+        // INVARIANT: That is what has just been done.
+        Ok(Self {
+            disk: NonNull::from(disk).cast(),
+            group,
+        })
+    }
+}
+
+impl<T: DiskOperations> Drop for GroupRegistration<T> {
+    /// Waits for whoever reads an attribute. Sleeps.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant the disk is alive and has the group.
+        unsafe {
+            let dev = bindings::rust_loop_helper_disk_to_dev(self.disk.as_ptr());
+            bindings::sysfs_remove_group(&raw mut (*dev).kobj, &self.group.0);
+            bindings::put_device(dev);
+        }
+    }
+}

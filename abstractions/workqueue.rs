@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Workqueues of a driver's own.
+//!
+//! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
+
+use super::bindings;
+use core::{
+    ops::Deref,
+    ptr::NonNull, //
+};
+use kernel::{
+    prelude::*,
+    workqueue::Queue, //
+};
+
+/// A workqueue that is destroyed when this is dropped.
+///
+/// # Invariants
+///
+/// The pointer is to a live `struct workqueue_struct` that we own.
+pub(crate) struct OwnedQueue(NonNull<bindings::workqueue_struct>);
+
+// SAFETY: A workqueue may be used and destroyed from any thread.
+unsafe impl Send for OwnedQueue {}
+// SAFETY: Queueing and flushing are serialised by the workqueue itself.
+unsafe impl Sync for OwnedQueue {}
+
+impl OwnedQueue {
+    /// Allocates a workqueue whose workers are bound to no CPU and which stands
+    /// still while the system is being suspended. May sleep.
+    pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
+        // SAFETY: `name` is a NUL-terminated string, which is copied.
+        let queue = unsafe {
+            bindings::rust_loop_helper_alloc_workqueue(
+                kernel::str::CStrExt::as_char_ptr(name),
+                bindings::RUST_LOOP_CONST_WQ_UNBOUND | bindings::RUST_LOOP_CONST_WQ_FREEZABLE,
+            )
+        };
+        // INVARIANT: Just allocated, and nobody else knows of it.
+        Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
+    }
+
+    /// Waits until everything that was queued before this call has run. Sleeps.
+    pub(crate) fn flush(&self) {
+        // SAFETY: By the type invariant the workqueue is live.
+        unsafe { bindings::__flush_workqueue(self.0.as_ptr()) };
+    }
+}
+
+impl Deref for OwnedQueue {
+    type Target = Queue;
+
+    fn deref(&self) -> &Queue {
+        // SAFETY: By the type invariant the workqueue lives as long as `self`.
+        unsafe { Queue::from_raw(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for OwnedQueue {
+    /// Waits for queued work to finish. Sleeps.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we own the workqueue, and as we are
+        // being dropped nobody can queue on it any more.
+        unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
+    }
+}

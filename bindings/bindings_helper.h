@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Input of the extra bindgen run: what rust_loop needs and kernel::bindings
+ * does not have. Constants that are macros with a cast in them are invisible to
+ * bindgen, so they are given a variable here.
+ */
+
+#include <linux/blk-cgroup.h>
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/falloc.h>
+#include <linux/sched.h>
+#include <linux/timer.h>
+#include <linux/workqueue.h>
+#include <uapi/linux/loop.h>
+
+#include "helpers.h"
+
+const blk_status_t RUST_LOOP_CONST_BLK_STS_OK = BLK_STS_OK;
+const blk_status_t RUST_LOOP_CONST_BLK_STS_NOTSUPP = BLK_STS_NOTSUPP;
+const blk_status_t RUST_LOOP_CONST_BLK_STS_IOERR = BLK_STS_IOERR;
+
+const blk_features_t RUST_LOOP_CONST_BLK_FEAT_WRITE_CACHE = BLK_FEAT_WRITE_CACHE;
+const blk_features_t RUST_LOOP_CONST_BLK_FEAT_ROTATIONAL = BLK_FEAT_ROTATIONAL;
+
+const unsigned int RUST_LOOP_CONST_BLK_MQ_F_STACKING = BLK_MQ_F_STACKING;
+const unsigned int RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT = BLK_MQ_F_NO_SCHED_BY_DEFAULT;
+
+const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_WRITE = BLK_OPEN_WRITE;
+const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_EXCL = BLK_OPEN_EXCL;
+
+const u32 RUST_LOOP_CONST_REQ_NOUNMAP = (__force u32)REQ_NOUNMAP;
+
+const fmode_t RUST_LOOP_CONST_FMODE_WRITE = FMODE_WRITE;
+
+const gfp_t RUST_LOOP_CONST_GFP_IO_FS = __GFP_IO | __GFP_FS;
+
+const unsigned int RUST_LOOP_CONST_PF_LOOP_WORKER = PF_LOCAL_THROTTLE | PF_MEMALLOC_NOIO;
+
+const unsigned int RUST_LOOP_CONST_TIMER_DEFERRABLE = TIMER_DEFERRABLE;
+
+const unsigned int RUST_LOOP_CONST_WQ_UNBOUND = WQ_UNBOUND;
+const unsigned int RUST_LOOP_CONST_WQ_FREEZABLE = WQ_FREEZABLE;
+
+const unsigned int RUST_LOOP_CONST_DISK_EVENT_MEDIA_CHANGE = DISK_EVENT_MEDIA_CHANGE;
+const unsigned int RUST_LOOP_CONST_DISK_EVENT_FLAG_UEVENT = DISK_EVENT_FLAG_UEVENT;

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include "helpers.h"
+
+unsigned int rust_loop_helper_req_op(const struct request *rq)
+{
+	return req_op(rq);
+}
+
+sector_t rust_loop_helper_blk_rq_pos(const struct request *rq)
+{
+	return blk_rq_pos(rq);
+}
+
+unsigned int rust_loop_helper_blk_rq_bytes(const struct request *rq)
+{
+	return blk_rq_bytes(rq);
+}
+
+unsigned short rust_loop_helper_req_get_ioprio(struct request *rq)
+{
+	return req_get_ioprio(rq);
+}
+
+void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec_iter *iter,
+					struct bio_vec *bvec)
+{
+	*bvec = mp_bvec_iter_bvec(bio->bi_io_vec, *iter);
+}
+
+void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec_iter *iter,
+					      unsigned int bytes)
+{
+	bio_advance_iter_single(bio, iter, bytes);
+}
+
+void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q)
+{
+	blk_queue_disable_discard(q);
+}
+
+void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q)
+{
+	blk_queue_disable_write_zeroes(q);
+}
+
+unsigned int rust_loop_helper_disk_openers(struct gendisk *disk)
+{
+	return disk_openers(disk);
+}
+
+void rust_loop_helper_queue_limits_start_update(struct request_queue *q,
+						struct queue_limits *lim)
+{
+	*lim = queue_limits_start_update(q);
+}
+
+unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev)
+{
+	return bdev_write_zeroes_sectors(bdev);
+}
+
+unsigned int rust_loop_helper_bdev_discard_granularity(struct block_device *bdev)
+{
+	return bdev_discard_granularity(bdev);
+}
+
+bool rust_loop_helper_bdev_rot(struct block_device *bdev)
+{
+	return bdev_rot(bdev);
+}
+
+struct device *rust_loop_helper_disk_to_dev(struct gendisk *disk)
+{
+	return disk_to_dev(disk);
+}
+
+struct gendisk *rust_loop_helper_dev_to_disk(struct device *dev)
+{
+	return dev_to_disk(dev);
+}
+
+unsigned int rust_loop_helper_blk_mq_freeze_queue(struct request_queue *q)
+{
+	return blk_mq_freeze_queue(q);
+}
+
+void rust_loop_helper_blk_mq_unfreeze_queue(struct request_queue *q, unsigned int memflags)
+{
+	blk_mq_unfreeze_queue(q, memflags);
+}
+
+void rust_loop_helper_queue_limits_cancel_update(struct request_queue *q)
+{
+	queue_limits_cancel_update(q);
+}
+
+void rust_loop_helper_disk_set_suppress_part_scan(struct gendisk *disk, bool suppress)
+{
+	assign_bit(GD_SUPPRESS_PART_SCAN, &disk->state, suppress);
+}
+
+void rust_loop_helper_dev_set_uevent_suppress(struct device *dev, int val)
+{
+	dev_set_uevent_suppress(dev, val);
+}

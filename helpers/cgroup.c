@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/blk-cgroup.h>
+
+#include "helpers.h"
+
+void rust_loop_helper_css_get(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_CGROUPS
+	css_get(css);
+#endif
+}
+
+void rust_loop_helper_css_put(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_CGROUPS
+	css_put(css);
+#endif
+}
+
+int rust_loop_helper_css_path(struct cgroup_subsys_state *css, char *buf, size_t len)
+{
+#ifdef CONFIG_CGROUPS
+	return cgroup_path(css->cgroup, buf, len);
+#else
+	return -EOPNOTSUPP;
+#endif
+}
+
+int rust_loop_helper_css_id(const struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_CGROUPS
+	return css->id;
+#else
+	return 0;
+#endif
+}
+
+struct cgroup_subsys_state *rust_loop_helper_bio_blkcg_css(struct bio *bio)
+{
+#ifdef CONFIG_BLK_CGROUP
+	return bio_blkcg_css(bio);
+#else
+	return NULL;
+#endif
+}
+
+bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_BLK_CGROUP
+	return css == blkcg_root_css;
+#else
+	return true;
+#endif
+}

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/statfs.h>
+
+#include "helpers.h"
+
+loff_t rust_loop_helper_i_size_read(const struct inode *inode)
+{
+	return i_size_read(inode);
+}
+
+bool rust_loop_helper_s_isblk(const struct inode *inode)
+{
+	return S_ISBLK(inode->i_mode);
+}
+
+bool rust_loop_helper_s_isreg(const struct inode *inode)
+{
+	return S_ISREG(inode->i_mode);
+}
+
+gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping)
+{
+	return mapping_gfp_mask(mapping);
+}
+
+void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask)
+{
+	mapping_set_gfp_mask(mapping, mask);
+}
+
+void rust_loop_helper_kiocb_start_write(struct kiocb *iocb)
+{
+	kiocb_start_write(iocb);
+}
+
+void rust_loop_helper_kiocb_end_write(struct kiocb *iocb)
+{
+	kiocb_end_write(iocb);
+}
+
+u64 rust_loop_helper_huge_encode_dev(dev_t dev)
+{
+	return huge_encode_dev(dev);
+}
+
+/* struct kstatfs is opaque in kernel::bindings, and this is all of it we want. */
+int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize)
+{
+	struct kstatfs stat;
+	int ret = vfs_statfs(path, &stat);
+
+	if (!ret)
+		*bsize = stat.f_bsize;
+	return ret;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * C one-liners for what Rust cannot call: inline functions and macros. Each is
+ * named after what it wraps.
+ */
+#ifndef RUST_LOOP_HELPERS_H
+#define RUST_LOOP_HELPERS_H
+
+#include <linux/bio.h>
+#include <linux/blk-mq.h>
+#include <linux/blkdev.h>
+#include <linux/cgroup.h>
+#include <linux/fs.h>
+#include <linux/ioprio.h>
+#include <linux/kdev_t.h>
+#include <linux/pagemap.h>
+#include <linux/timer.h>
+#include <linux/types.h>
+#include <linux/workqueue.h>
+
+/* blk.c */
+unsigned int rust_loop_helper_req_op(const struct request *rq);
+sector_t rust_loop_helper_blk_rq_pos(const struct request *rq);
+unsigned int rust_loop_helper_blk_rq_bytes(const struct request *rq);
+unsigned short rust_loop_helper_req_get_ioprio(struct request *rq);
+void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec_iter *iter,
+					struct bio_vec *bvec);
+void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec_iter *iter,
+					      unsigned int bytes);
+void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q);
+void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q);
+unsigned int rust_loop_helper_disk_openers(struct gendisk *disk);
+void rust_loop_helper_queue_limits_start_update(struct request_queue *q,
+						struct queue_limits *lim);
+unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev);
+unsigned int rust_loop_helper_bdev_discard_granularity(struct block_device *bdev);
+bool rust_loop_helper_bdev_rot(struct block_device *bdev);
+struct device *rust_loop_helper_disk_to_dev(struct gendisk *disk);
+struct gendisk *rust_loop_helper_dev_to_disk(struct device *dev);
+unsigned int rust_loop_helper_blk_mq_freeze_queue(struct request_queue *q);
+void rust_loop_helper_blk_mq_unfreeze_queue(struct request_queue *q, unsigned int memflags);
+void rust_loop_helper_queue_limits_cancel_update(struct request_queue *q);
+void rust_loop_helper_disk_set_suppress_part_scan(struct gendisk *disk, bool suppress);
+void rust_loop_helper_dev_set_uevent_suppress(struct device *dev, int val);
+
+/* cgroup.c */
+void rust_loop_helper_css_get(struct cgroup_subsys_state *css);
+void rust_loop_helper_css_put(struct cgroup_subsys_state *css);
+int rust_loop_helper_css_path(struct cgroup_subsys_state *css, char *buf, size_t len);
+int rust_loop_helper_css_id(const struct cgroup_subsys_state *css);
+struct cgroup_subsys_state *rust_loop_helper_bio_blkcg_css(struct bio *bio);
+bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css);
+
+/* fs.c */
+loff_t rust_loop_helper_i_size_read(const struct inode *inode);
+bool rust_loop_helper_s_isblk(const struct inode *inode);
+bool rust_loop_helper_s_isreg(const struct inode *inode);
+gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);
+void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask);
+void rust_loop_helper_kiocb_start_write(struct kiocb *iocb);
+void rust_loop_helper_kiocb_end_write(struct kiocb *iocb);
+u64 rust_loop_helper_huge_encode_dev(dev_t dev);
+int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize);
+
+/* sched.c */
+unsigned int rust_loop_helper_current_set_flags(unsigned int flags);
+void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flags);
+void rust_loop_helper_cond_resched(void);
+bool rust_loop_helper_capable_sys_admin(void);
+struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags);
+unsigned long rust_loop_helper_spin_lock_irqsave(spinlock_t *lock);
+bool rust_loop_helper_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags);
+void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+
+/* timer.c */
+void rust_loop_helper_timer_setup(struct timer_list *timer, void (*func)(struct timer_list *),
+				  unsigned int flags);
+unsigned long rust_loop_helper_jiffies(void);
+unsigned int rust_loop_helper_jiffies_to_msecs(unsigned long j);
+
+#endif /* RUST_LOOP_HELPERS_H */

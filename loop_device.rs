@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! One loop device: `/dev/rloopN`.
+//!
+//! # States
+//!
+//! ```text
+//!            configure            last close after
+//! Unbound ---------------> Bound ---- clear_fd ----> Rundown
+//!  ^   |                             or autoclear      |
+//!  |   | remove                                        |
+//!  |   +--------> Deleting                             |
+//!  +---------------------------------------------------+
+//!                        detached
+//! ```
+//!
+//! What exists only while the device has a backing file is inside
+//! [`State::Bound`], see [`Bound`].
+//!
+//! # Locks
+//!
+//! In this order, outermost first:
+//!
+//! 1. the block layer's `open_mutex` of the disk, held in `open` and `release`;
+//! 2. the *validate lock* ([`Shared::validate`]), one for all devices, held while
+//!    a device gets another loop device as its backing file, so that two that do
+//!    so at once cannot become each other's;
+//! 3. the *state lock* ([`LoopDevice::state`]);
+//! 4. the limits lock of the queue, and freezing the queue;
+//! 5. the work lock, see [`crate::loop_worker`].
+//!
+//! With the queue frozen or its limits locked, nothing enters a filesystem. The
+//! lock of the control device ([`control`]) is taken with none of these held,
+//! and none of these is taken under it.
+
+pub(crate) mod backing;
+pub(crate) mod control;
+
+mod attach;
+mod geometry;
+mod ioctl;
+mod settings;
+mod status;
+mod sysfs;
+
+use self::backing::Backing;
+use crate::{
+    abstractions::{
+        block::{
+            disk::{
+                BlockDevice,
+                Disk,
+                DiskOperations,
+                DiskVTable,
+                OpenMode, //
+            },
+            mq::{
+                Operations,
+                Request, //
+            },
+        },
+        module::ModuleRef,
+        sysfs::GroupRegistration,
+    },
+    loop_worker::Workers,
+    THIS_MODULE,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    str::CString,
+    sync::{
+        Arc,
+        ArcBorrow,
+        Mutex, //
+    },
+};
+
+/// What all devices share.
+#[pin_data]
+pub(crate) struct Shared {
+    /// See the head of this file.
+    #[pin]
+    validate: Mutex<()>,
+}
+
+impl Shared {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            validate <- new_mutex!((), "rust_loop_validate"),
+        })
+    }
+}
+
+/// A loop device, as the driver sees it.
+#[pin_data]
+pub(crate) struct LoopDevice {
+    number: u32,
+    shared: Arc<Shared>,
+    workers: Workers,
+    #[pin]
+    state: Mutex<State>,
+}
+
+/// See the head of this file.
+enum State {
+    /// There is no backing file.
+    Unbound,
+    /// There is one.
+    Bound(Bound),
+    /// There is one to be let go when the last user closes the device; others
+    /// are kept out. `None` while that user does so.
+    Rundown(Option<Bound>),
+    /// The device is about to go away.
+    Deleting,
+}
+
+/// What exists while a device has a backing file.
+struct Bound {
+    backing: Arc<Backing>,
+    /// `None` if the attributes could not be created, which is no reason not to
+    /// be a disk.
+    _sysfs: Option<GroupRegistration<LoopDevice>>,
+    _module: ModuleRef,
+}
+
+impl State {
+    /// Returns what a bound device has.
+    fn bound(&self) -> Result<&Bound> {
+        match self {
+            Self::Bound(bound) => Ok(bound),
+            _ => Err(ENXIO),
+        }
+    }
+
+    /// See [`Self::bound`].
+    fn bound_mut(&mut self) -> Result<&mut Bound> {
+        match self {
+            Self::Bound(bound) => Ok(bound),
+            _ => Err(ENXIO),
+        }
+    }
+
+    /// Lets a bound device run down.
+    fn run_down(&mut self) {
+        *self = match core::mem::replace(self, Self::Unbound) {
+            Self::Bound(bound) => Self::Rundown(Some(bound)),
+            other => other,
+        }
+    }
+
+    /// Takes from a device that has run down what it had, to detach it.
+    fn take_run_down(&mut self) -> Option<Bound> {
+        match self {
+            Self::Rundown(bound) => bound.take(),
+            _ => None,
+        }
+    }
+}
+
+impl LoopDevice {
+    fn new(number: u32, shared: Arc<Shared>) -> Result<Arc<Self>> {
+        let name = CString::try_from_fmt(fmt!("rloop{number}"))?;
+        let workers = Workers::new(&name)?;
+        Arc::pin_init(
+            pin_init!(Self {
+                number,
+                shared,
+                workers,
+                state <- new_mutex!(State::Unbound, "rust_loop_state"),
+            }),
+            GFP_KERNEL,
+        )
+    }
+
+    /// Returns whether the device could be given a backing file.
+    fn is_unbound(&self) -> bool {
+        matches!(*self.state.lock(), State::Unbound)
+    }
+
+    /// Keeps everybody out of a device that is to be removed.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if it is in use.
+    fn start_deleting(&self, disk: &Disk<Self>) -> Result {
+        let mut state = self.state.lock();
+        if !matches!(*state, State::Unbound) || disk.openers() > 0 {
+            return Err(EBUSY);
+        }
+        *state = State::Deleting;
+        Ok(())
+    }
+}
+
+impl Operations for LoopDevice {
+    type Queued = Arc<Backing>;
+
+    fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, _last: bool) {
+        this.workers.queue(rq);
+    }
+}
+
+impl DiskOperations for LoopDevice {
+    const VTABLE: &'static DiskVTable<Self> = {
+        static VTABLE: DiskVTable<LoopDevice> = DiskVTable::new(&THIS_MODULE);
+        &VTABLE
+    };
+
+    fn open(this: ArcBorrow<'_, Self>, _disk: &Disk<Self>) -> Result {
+        match *this.state.lock() {
+            State::Unbound | State::Bound(_) => Ok(()),
+            State::Rundown(_) | State::Deleting => Err(ENXIO),
+        }
+    }
+
+    fn release(this: ArcBorrow<'_, Self>, disk: &Disk<Self>) {
+        if disk.openers() > 0 {
+            return;
+        }
+        let run_down = {
+            let mut state = this.state.lock();
+            if matches!(&*state, State::Bound(bound) if bound.backing.is_autoclear()) {
+                state.run_down();
+            }
+            state.take_run_down()
+        };
+        if let Some(bound) = run_down {
+            this.detach(disk, bound);
+        }
+    }
+
+    fn ioctl(
+        this: ArcBorrow<'_, Self>,
+        bdev: &BlockDevice<Self>,
+        mode: OpenMode,
+        cmd: u32,
+        arg: usize,
+    ) -> Result<i32> {
+        ioctl::native(this, bdev, mode, cmd, arg)
+    }
+
+    fn compat_ioctl(
+        this: ArcBorrow<'_, Self>,
+        bdev: &BlockDevice<Self>,
+        mode: OpenMode,
+        cmd: u32,
+        arg: usize,
+    ) -> Result<i32> {
+        ioctl::compat(this, bdev, mode, cmd, arg)
+    }
+}

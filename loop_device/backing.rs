@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! The backing file of a device, and how the device looks at it.
+
+use super::{
+    geometry,
+    settings::Settings, //
+};
+use crate::abstractions::{
+    fs::BackingFile,
+    uapi::flags, //
+};
+use kernel::sync::{
+    atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    Arc, //
+};
+
+/// A backing file with the settings of a device.
+///
+/// Every command holds the one that was the device's when it came, so this never
+/// changes, but for the flags, which commands do not look at (except for
+/// `READ_ONLY`, which stays). New settings make a new one.
+pub(crate) struct Backing {
+    file: Arc<BackingFile>,
+    settings: Settings,
+    /// `LO_FLAGS_*`. Changed under the state lock, read anywhere.
+    flags: Atomic<u32>,
+}
+
+impl Backing {
+    pub(super) fn new(file: Arc<BackingFile>, settings: Settings, flags: u32) -> Self {
+        Self {
+            file,
+            settings,
+            flags: Atomic::new(flags),
+        }
+    }
+
+    /// Returns the same file with other settings.
+    pub(super) fn with(&self, settings: Settings, flags: u32) -> Self {
+        Self::new(self.file.clone(), settings, flags)
+    }
+
+    /// Returns the file.
+    pub(crate) fn file(&self) -> &BackingFile {
+        &self.file
+    }
+
+    /// Returns the settings.
+    pub(super) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Returns where in the file byte `pos` of the device is.
+    pub(crate) fn file_pos(&self, pos: u64) -> u64 {
+        pos.saturating_add(self.settings.offset)
+    }
+
+    /// Returns the `LO_FLAGS_*` of the device.
+    pub(super) fn flags(&self) -> u32 {
+        self.flags.load(Relaxed)
+    }
+
+    /// Returns whether the device refuses to be written.
+    pub(crate) fn is_read_only(&self) -> bool {
+        self.flags() & flags::READ_ONLY != 0
+    }
+
+    /// Returns whether the file is let go when the device is closed.
+    pub(super) fn is_autoclear(&self) -> bool {
+        self.flags() & flags::AUTOCLEAR != 0
+    }
+
+    /// Lets the file go when the device is closed. Called under the state lock.
+    pub(super) fn set_autoclear(&self) {
+        self.flags.store(self.flags() | flags::AUTOCLEAR, Relaxed);
+    }
+
+    /// Returns how large the device is now, in sectors; 0 if the file does not
+    /// tell its size. Asks the filesystem, so may sleep.
+    pub(super) fn sectors(&self) -> u64 {
+        let size = self.file.size().unwrap_or(0);
+        geometry::device_sectors(size, self.settings.offset, self.settings.size_limit)
+    }
+}

@@ -1,0 +1,281 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/dev/rloop-control`: which devices there are.
+//!
+//! The *control lock* ([`Control::devices`]) protects the table of devices. No
+//! device is added, removed or locked under it: a number is reserved in the
+//! table while its device comes or goes.
+
+use super::{
+    LoopDevice,
+    Shared, //
+};
+use crate::{
+    abstractions::{
+        block::{
+            disk::{
+                DiskOptions,
+                DiskRegistration, //
+            },
+            major::BlockMajor,
+            mq::TagSetOptions,
+        },
+        debugfs::{
+            Dir,
+            FileInDir, //
+        },
+        errno::enosys,
+        miscdevice::{
+            MiscOperations,
+            MiscVTable, //
+        },
+        uapi,
+    },
+    hw_queue_depth,
+    loop_worker::report::Report,
+    THIS_MODULE,
+};
+use kernel::{
+    new_mutex,
+    prelude::*,
+    rbtree::{
+        RBTree,
+        RBTreeNode, //
+    },
+    str::CString,
+    sync::{
+        Arc,
+        Mutex, //
+    },
+};
+
+/// The largest minor number (`MINORMASK`), which is the device's own.
+const MAX_NUMBER: u32 = (1 << 20) - 1;
+
+/// The most that one request transfers, in sectors: 1280 KiB, the C driver's.
+const MAX_HW_SECTORS: u32 = 2560;
+
+/// The driver as a whole.
+#[pin_data]
+pub(crate) struct Control {
+    // Devices go before what they need.
+    #[pin]
+    devices: Mutex<RBTree<u32, Slot>>,
+    shared: Arc<Shared>,
+    debugfs: Arc<Dir>,
+    major: BlockMajor,
+}
+
+/// What there is to a number.
+enum Slot {
+    /// Its device is being made or removed.
+    Reserved,
+    /// A device.
+    Present(Device),
+}
+
+/// A device that exists.
+struct Device {
+    // The file refers to the device's workers, so it goes first.
+    _debugfs: FileInDir<Report>,
+    registration: Pin<KBox<DiskRegistration<LoopDevice>>>,
+}
+
+impl Control {
+    /// Makes the driver and its first `devices` devices. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if there are not as many minor numbers.
+    pub(crate) fn new(devices: u32) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
+            devices <- new_mutex!(RBTree::new(), "rust_loop_control"),
+            shared: Arc::pin_init(Shared::new(), GFP_KERNEL)?,
+            debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
+            major: BlockMajor::register_dynamic(c"rloop")?,
+        })
+        .pin_chain(move |this| {
+            if devices > MAX_NUMBER + 1 {
+                return Err(EINVAL);
+            }
+            for number in 0..devices {
+                this.add(Some(number))?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Adds a device with the given number, or with the smallest that is free,
+    /// and returns the number. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EEXIST` if there is a device with this number.
+    fn add(&self, number: Option<u32>) -> Result<u32> {
+        let number = self.reserve(number)?;
+        match self.make(number) {
+            Ok(device) => {
+                if let Some(slot) = self.devices.lock().get_mut(&number) {
+                    *slot = Slot::Present(device);
+                }
+                Ok(number)
+            }
+            Err(err) => {
+                let reserved = self.devices.lock().remove_node(&number);
+                drop(reserved);
+                Err(err)
+            }
+        }
+    }
+
+    /// Enters a number in the table.
+    fn reserve(&self, number: Option<u32>) -> Result<u32> {
+        let mut devices = self.devices.lock();
+        let number = match number {
+            Some(number) if devices.get(&number).is_some() => return Err(EEXIST),
+            Some(number) => number,
+            None => first_gap(devices.keys().copied()),
+        };
+        if number > MAX_NUMBER {
+            return Err(EINVAL);
+        }
+        devices.insert(RBTreeNode::new(number, Slot::Reserved, GFP_KERNEL)?);
+        Ok(number)
+    }
+
+    /// Makes a device and its disk.
+    fn make(&self, number: u32) -> Result<Device> {
+        let device = LoopDevice::new(number, self.shared.clone())?;
+        let report = device.workers.report()?;
+        let name = CString::try_from_fmt(fmt!("rloop{number}"))?;
+        let registration = KBox::pin_init(
+            DiskRegistration::new(
+                device,
+                DiskOptions {
+                    name: fmt!("rloop{number}"),
+                    major: self.major.number(),
+                    minor: number,
+                    max_hw_sectors: MAX_HW_SECTORS,
+                    tags: TagSetOptions {
+                        nr_hw_queues: 1,
+                        queue_depth: hw_queue_depth.get().unsigned_abs(),
+                    },
+                },
+            ),
+            GFP_KERNEL,
+        )?;
+        Ok(Device {
+            _debugfs: FileInDir::new(self.debugfs.clone(), &name, c"workers", report),
+            registration,
+        })
+    }
+
+    /// Removes a device. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if there is none with this number, `EBUSY` if it is in use.
+    fn remove(&self, number: u32) -> Result {
+        let device = {
+            let mut devices = self.devices.lock();
+            let slot = devices.get_mut(&number).ok_or(ENODEV)?;
+            match core::mem::replace(slot, Slot::Reserved) {
+                Slot::Reserved => return Err(ENODEV),
+                Slot::Present(device) => device,
+            }
+        };
+        let registration = &device.registration;
+        if let Err(err) = registration.data().start_deleting(registration.disk()) {
+            if let Some(slot) = self.devices.lock().get_mut(&number) {
+                *slot = Slot::Present(device);
+            }
+            return Err(err);
+        }
+        drop(device);
+        let reserved = self.devices.lock().remove_node(&number);
+        drop(reserved);
+        Ok(())
+    }
+
+    /// Returns the number of a device without a backing file, which is made if
+    /// there is none. Somebody else may be faster to use it. Sleeps.
+    fn get_free(&self) -> Result<u32> {
+        let mut after = None;
+        // One device at a time, as its state is locked outside the control lock.
+        while let Some((number, device)) = self.next_device(after) {
+            if device.is_unbound() {
+                return Ok(number);
+            }
+            after = Some(number);
+        }
+        self.add(None)
+    }
+
+    /// Returns the first device with a number greater than `after`.
+    fn next_device(&self, after: Option<u32>) -> Option<(u32, Arc<LoopDevice>)> {
+        let mut devices = self.devices.lock();
+        let from = after.map_or(0, |number| number + 1);
+        let mut cursor = devices.cursor_lower_bound_mut(&from);
+        while let Some(at) = cursor {
+            if let (&number, Slot::Present(device)) = at.current() {
+                return Some((number, device.registration.data().clone()));
+            }
+            cursor = at.move_next();
+        }
+        None
+    }
+}
+
+/// Returns the smallest number that is not among `taken`, which ascends.
+fn first_gap(taken: impl Iterator<Item = u32>) -> u32 {
+    let mut gap = 0;
+    for number in taken {
+        if number != gap {
+            break;
+        }
+        gap += 1;
+    }
+    gap
+}
+
+impl MiscOperations for Control {
+    const VTABLE: &'static MiscVTable<Self> = {
+        static VTABLE: MiscVTable<Control> = MiscVTable::new(&THIS_MODULE);
+        &VTABLE
+    };
+
+    fn ioctl(&self, cmd: u32, arg: usize) -> Result<i32> {
+        // Numbers are C ints.
+        let number = u32::try_from(arg as i32).ok();
+        let ret = match cmd {
+            uapi::LOOP_CTL_ADD => self.add(number)?,
+            uapi::LOOP_CTL_REMOVE => {
+                self.remove(number.ok_or(EINVAL)?)?;
+                0
+            }
+            uapi::LOOP_CTL_GET_FREE => self.get_free()?,
+            _ => return Err(enosys()),
+        };
+        Ok(ret.try_into()?)
+    }
+}
+
+#[kunit_tests(rust_loop_control)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps() {
+        let table: [(&[u32], u32); 6] = [
+            (&[], 0),
+            (&[0], 1),
+            (&[1], 0),
+            (&[0, 1, 2], 3),
+            (&[0, 2], 1),
+            (&[0, 1, MAX_NUMBER], 2),
+        ];
+        for (taken, expected) in table {
+            assert_eq!(first_gap(taken.iter().copied()), expected);
+        }
+    }
+}

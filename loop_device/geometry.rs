@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Arithmetic of sizes and limits. Nothing in here knows the kernel but by its
+//! units.
+
+use crate::abstractions::block::{
+    limits::Limits,
+    mq::{
+        SECTOR_SHIFT,
+        SECTOR_SIZE, //
+    },
+};
+use kernel::prelude::*;
+
+/// Returns the capacity, in sectors, of a device that shows a file of `file_size`
+/// bytes from byte `offset` on, but no more than `size_limit` bytes of it unless
+/// that is 0. What does not fill a sector is cut off.
+pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64) -> u64 {
+    let size = file_size.saturating_sub(offset);
+    let size = match size_limit {
+        0 => size,
+        limit => size.min(limit),
+    };
+    size >> SECTOR_SHIFT
+}
+
+/// What the limits of a device depend on.
+#[derive(Clone, Copy)]
+pub(super) struct LimitsInput {
+    /// What was asked for, in bytes; 0 for the default.
+    pub(super) block_size: u32,
+    /// Whether the device may be written.
+    pub(super) writable: bool,
+    /// Whether the file can be flushed.
+    pub(super) has_fsync: bool,
+    /// Whether the disk below is rotational.
+    pub(super) rotational: bool,
+    /// What can be given back.
+    pub(super) discard: Discard,
+}
+
+/// How the file gives back space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Discard {
+    /// It does not.
+    No,
+    /// A regular file: a hole of any size. `granularity` is the filesystem's
+    /// block size, in bytes.
+    Holes {
+        /// In bytes.
+        granularity: u32,
+    },
+    /// A block device: as it can write zeroes, for that is what a discard of
+    /// ours becomes there, so that what was discarded reads as zeroes.
+    Device {
+        /// In sectors.
+        max_sectors: u32,
+        /// In bytes.
+        granularity: u32,
+    },
+}
+
+/// Returns the limits of a device.
+pub(super) fn limits(input: LimitsInput) -> Limits {
+    let (max_sectors, granularity) = match input.discard {
+        Discard::No => (0, 0),
+        Discard::Holes { granularity } => (u32::MAX >> SECTOR_SHIFT, granularity),
+        Discard::Device { max_sectors: 0, .. } => (0, 0),
+        Discard::Device {
+            max_sectors,
+            granularity,
+        } => (max_sectors, granularity),
+    };
+    Limits {
+        block_size: match input.block_size {
+            0 => SECTOR_SIZE,
+            size => size,
+        },
+        write_cache: input.has_fsync && input.writable,
+        rotational: input.rotational,
+        max_discard_sectors: max_sectors,
+        max_write_zeroes_sectors: max_sectors,
+        discard_granularity: granularity,
+    }
+}
+
+#[kunit_tests(rust_loop_geometry)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sectors_of_sizes() {
+        const MAX: u64 = i64::MAX as u64;
+        // (file size, offset, size limit, expected)
+        let table = [
+            (0, 0, 0, 0),
+            (511, 0, 0, 0),
+            (512, 0, 0, 1),
+            (1023, 0, 0, 1),
+            (1 << 20, 0, 0, 2048),
+            (1 << 20, 4096, 0, 2040),
+            (1 << 20, 1, 0, 2047),
+            (1 << 20, 1 << 20, 0, 0),
+            (1 << 20, (1 << 20) + 1, 0, 0),
+            (1 << 20, MAX, 0, 0),
+            (1 << 20, 0, 512, 1),
+            (1 << 20, 0, 511, 0),
+            (1 << 20, 0, 1, 0),
+            (1 << 20, 4096, 8192, 16),
+            (1 << 20, 4096, 1 << 20, 2040),
+            (1 << 20, 4096, MAX, 2040),
+            (MAX, 0, 0, MAX >> 9),
+            (MAX, 0, MAX, MAX >> 9),
+            (MAX, MAX - 512, 0, 1),
+        ];
+        for (size, offset, limit, expected) in table {
+            assert_eq!(device_sectors(size, offset, limit), expected);
+        }
+    }
+
+    const PLAIN: LimitsInput = LimitsInput {
+        block_size: 0,
+        writable: true,
+        has_fsync: true,
+        rotational: false,
+        discard: Discard::No,
+    };
+
+    #[test]
+    fn limits_block_size() {
+        for (asked, expected) in [(0, 512), (512, 512), (4096, 4096), (1234, 1234)] {
+            let limits = limits(LimitsInput {
+                block_size: asked,
+                ..PLAIN
+            });
+            assert_eq!(limits.block_size, expected);
+        }
+    }
+
+    #[test]
+    fn limits_write_cache() {
+        for (writable, has_fsync, expected) in [
+            (true, true, true),
+            (true, false, false),
+            (false, true, false),
+            (false, false, false),
+        ] {
+            let limits = limits(LimitsInput {
+                writable,
+                has_fsync,
+                ..PLAIN
+            });
+            assert!(limits.write_cache == expected);
+        }
+    }
+
+    #[test]
+    fn limits_discard() {
+        // (how, expected sectors, expected granularity)
+        let table = [
+            (Discard::No, 0, 0),
+            (Discard::Holes { granularity: 4096 }, 0x7f_ffff, 4096),
+            (
+                Discard::Device {
+                    max_sectors: 64,
+                    granularity: 1024,
+                },
+                64,
+                1024,
+            ),
+            (
+                Discard::Device {
+                    max_sectors: 0,
+                    granularity: 1024,
+                },
+                0,
+                0,
+            ),
+        ];
+        for (discard, sectors, granularity) in table {
+            let limits = limits(LimitsInput { discard, ..PLAIN });
+            assert_eq!(limits.max_discard_sectors, sectors);
+            assert_eq!(limits.max_write_zeroes_sectors, sectors);
+            assert_eq!(limits.discard_granularity, granularity);
+        }
+    }
+}

@@ -1,0 +1,376 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Workers: who executes a command, and when.
+//!
+//! Every cgroup (blkcg css) that issues I/O to a device has a worker of its own
+//! there, so that one that is throttled does not hold up another. A worker is
+//! found by its css in a red-black tree; it is made when the first command of a
+//! css comes, and freed when it has been idle for `idle_timeout_secs`. Commands
+//! of the root cgroup, of none, and of those for which there is no memory to
+//! make a worker go to the rootcg queue, which always exists.
+//!
+//! # Locks
+//!
+//! The *work lock* ([`WorkerSet::inner`]) of a device protects its tree, all of
+//! its queues, and which backing file new commands are for. It is taken in any
+//! context, with interrupts disabled, and is innermost but for the locks of the
+//! workqueue and the timer.
+//!
+//! # Life of a worker
+//!
+//! - *busy*: `scheduled` is set, its [`LoopWorker`] is queued or running on the
+//!   workqueue and will see every command that is queued to it;
+//! - *idle*: `scheduled` is clear and its queue is empty. Only an idle worker is
+//!   freed, and being found idle and leaving the tree happens under the work
+//!   lock, as does being found in the tree and becoming busy.
+//!
+//! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
+//! let go when a worker is freed, at the latest in [`Workers`]' `drop`.
+
+pub(crate) mod report;
+
+use crate::{
+    abstractions::{
+        block::mq::{
+            BlkStatus,
+            Request,
+            RequestList, //
+        },
+        cgroup::{
+            BlkcgCss,
+            CssKey, //
+        },
+        sync::{
+            new_spinlock_irq,
+            SpinLockIrq, //
+        },
+        task,
+        timer::{
+            self,
+            DeferrableTimer,
+            Jiffies,
+            TimerCallback, //
+        },
+        workqueue::OwnedQueue,
+    },
+    idle_timeout_secs,
+    loop_cmd::LoopCmd,
+    loop_device::{
+        backing::Backing,
+        LoopDevice, //
+    },
+};
+use kernel::{
+    prelude::*,
+    rbtree::{
+        self,
+        RBTree,
+        RBTreeNodeReservation, //
+    },
+    sync::{
+        aref::ARef,
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
+    },
+    workqueue::{
+        impl_has_work,
+        new_work,
+        Work,
+        WorkItem, //
+    },
+};
+
+/// The workers of one device.
+pub(crate) struct Workers {
+    queue: OwnedQueue,
+    root: Arc<LoopWorker>,
+    set: Arc<DeferrableTimer<WorkerSet>>,
+}
+
+impl Workers {
+    /// Makes a set of workers that has only the rootcg queue. `name` is that of
+    /// the workqueue. May sleep.
+    pub(crate) fn new(name: &CStr) -> Result<Self> {
+        let set = Arc::pin_init(DeferrableTimer::new(WorkerSet::new()), GFP_KERNEL)?;
+        Ok(Self {
+            queue: OwnedQueue::new_unbound_freezable(name)?,
+            root: Arc::pin_init(LoopWorker::new(set.clone(), None), GFP_KERNEL)?,
+            set,
+        })
+    }
+
+    /// Hands a request to the worker of the cgroup that issued it; fails it if
+    /// the device has no backing file. Any context, does not sleep.
+    pub(crate) fn queue(&self, rq: Request<LoopDevice>) {
+        let mut inner = self.set.inner.lock();
+        let Inner {
+            backing,
+            root,
+            tree,
+            fallbacks,
+        } = &mut *inner;
+        let Some(backing) = backing.clone() else {
+            drop(inner);
+            rq.end(BlkStatus::IOERR);
+            return;
+        };
+        let worker = rq.blkcg().map(|css| self.find_or_make(tree, css));
+        let (cmds, work) = match worker {
+            Some(Some(worker)) => (&mut worker.cmds, &worker.work),
+            Some(None) => {
+                *fallbacks += 1;
+                (root, &self.root)
+            }
+            None => (root, &self.root),
+        };
+        cmds.push_back(rq, backing);
+        if !cmds.scheduled {
+            cmds.scheduled = true;
+            // Fails if the work is queued already, and then the reference comes
+            // back: as good.
+            let _ = self.queue.enqueue(work.clone());
+        }
+    }
+
+    /// Returns the worker of `css`, or `None` if there is no memory to make one.
+    /// Called under the work lock, so it cannot wait for memory.
+    fn find_or_make<'a>(
+        &self,
+        tree: &'a mut RBTree<CssKey, CssWorker>,
+        css: &BlkcgCss,
+    ) -> Option<&'a mut CssWorker> {
+        match tree.entry(css.key()) {
+            rbtree::Entry::Occupied(entry) => Some(entry.into_mut()),
+            rbtree::Entry::Vacant(entry) => {
+                let node = RBTreeNodeReservation::new(GFP_NOWAIT).ok()?;
+                let work = LoopWorker::new(self.set.clone(), Some(css.get()));
+                let worker = CssWorker {
+                    cmds: CmdQueue::new(),
+                    work: Arc::pin_init(work, GFP_NOWAIT).ok()?,
+                };
+                Some(entry.insert(worker, node))
+            }
+        }
+    }
+
+    /// Says for which backing file new requests are; `None` fails them. Returns
+    /// what it was before, which commands that are under way may still hold.
+    pub(crate) fn set_backing(&self, backing: Option<Arc<Backing>>) -> Option<Arc<Backing>> {
+        core::mem::replace(&mut self.set.inner.lock().backing, backing)
+    }
+
+    /// Returns the backing file that new requests are for. Any context.
+    pub(crate) fn backing(&self) -> Option<Arc<Backing>> {
+        self.set.inner.lock().backing.clone()
+    }
+
+    /// Returns what the `workers` file in debugfs prints.
+    pub(crate) fn report(&self) -> Result<Arc<report::Report>> {
+        Ok(Arc::new(
+            report::Report::new(self.set.clone(), self.root.clone()),
+            GFP_KERNEL,
+        )?)
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // There is nobody left to queue a command. Let workers that have run dry
+        // return, and let them go.
+        self.queue.flush();
+        let tree = core::mem::take(&mut self.set.inner.lock().tree);
+        drop(tree);
+    }
+}
+
+/// What the workers of one device share.
+#[pin_data]
+pub(crate) struct WorkerSet {
+    #[pin]
+    inner: SpinLockIrq<Inner>,
+}
+
+/// What the work lock protects.
+struct Inner {
+    /// For whom new commands are; `None` if the device is not bound.
+    backing: Option<Arc<Backing>>,
+    /// The rootcg queue.
+    root: CmdQueue,
+    /// The workers of other cgroups.
+    tree: RBTree<CssKey, CssWorker>,
+    /// How many commands went to the rootcg queue because there was no memory
+    /// to make a worker.
+    fallbacks: u64,
+}
+
+impl Inner {
+    /// Returns the queue of `css`, or the rootcg queue for `None`.
+    fn queue_of(&mut self, css: Option<&BlkcgCss>) -> Option<&mut CmdQueue> {
+        match css {
+            None => Some(&mut self.root),
+            Some(css) => Some(&mut self.tree.get_mut(&css.key())?.cmds),
+        }
+    }
+}
+
+/// A worker, as the tree holds it. Its css is held by `work`, which is what
+/// keeps the tree's key unique.
+struct CssWorker {
+    cmds: CmdQueue,
+    work: Arc<LoopWorker>,
+}
+
+/// The commands that wait for one worker.
+struct CmdQueue {
+    waiting: RequestList<LoopDevice>,
+    /// Length of `waiting`.
+    queued: u32,
+    /// How many of its commands are being executed.
+    running: u32,
+    /// Whether the worker is busy; see the head of this file.
+    scheduled: bool,
+    /// When the worker became idle; means nothing while it is busy.
+    idle_since: Jiffies,
+}
+
+impl CmdQueue {
+    fn new() -> Self {
+        Self {
+            waiting: RequestList::new(),
+            queued: 0,
+            running: 0,
+            scheduled: false,
+            idle_since: 0,
+        }
+    }
+
+    fn push_back(&mut self, rq: Request<LoopDevice>, backing: Arc<Backing>) {
+        self.waiting.push_back(rq, backing);
+        self.queued += 1;
+    }
+
+    fn pop_front(&mut self) -> Option<LoopCmd> {
+        let (rq, backing) = self.waiting.pop_front()?;
+        self.queued -= 1;
+        Some(LoopCmd::new(rq, backing))
+    }
+}
+
+impl WorkerSet {
+    fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            inner <- new_spinlock_irq!(
+                Inner {
+                    backing: None,
+                    root: CmdQueue::new(),
+                    tree: RBTree::new(),
+                    fallbacks: 0,
+                },
+                "rust_loop_work_lock"
+            ),
+        })
+    }
+
+    /// Returns the next command of `css`. If there is none its worker is idle
+    /// from now on, and must return without looking again.
+    fn next_cmd(this: &DeferrableTimer<Self>, css: Option<&BlkcgCss>) -> Option<LoopCmd> {
+        let mut inner = this.inner.lock();
+        let cmds = inner.queue_of(css)?;
+        if let Some(cmd) = cmds.pop_front() {
+            cmds.running = 1;
+            return Some(cmd);
+        }
+        cmds.running = 0;
+        cmds.scheduled = false;
+        cmds.idle_since = timer::jiffies();
+        if css.is_some() {
+            this.reduce(cmds.idle_since.wrapping_add(idle_timeout()));
+        }
+        None
+    }
+}
+
+fn idle_timeout() -> Jiffies {
+    timer::secs_to_jiffies(idle_timeout_secs.get().unsigned_abs())
+}
+
+impl TimerCallback for WorkerSet {
+    /// Frees the workers that have been idle for long enough.
+    fn expired(this: &DeferrableTimer<Self>) {
+        let timeout = idle_timeout();
+        // What leaves the tree is dropped outside the lock.
+        let mut freed = RBTree::new();
+        let mut inner = this.inner.lock();
+        let now = timer::jiffies();
+        let mut remaining: Option<Jiffies> = None;
+        let mut cursor = inner.tree.cursor_front_mut();
+        while let Some(at) = cursor {
+            let cmds = &at.current().1.cmds;
+            // Unsigned and wrapping, as jiffies are.
+            let idle_for = now.wrapping_sub(cmds.idle_since);
+            if cmds.scheduled {
+                cursor = at.move_next();
+            } else if idle_for >= timeout {
+                let (next, node) = at.remove_current();
+                freed.insert(node);
+                cursor = next;
+            } else {
+                let left = timeout - idle_for;
+                remaining = Some(remaining.map_or(left, |other| other.min(left)));
+                cursor = at.move_next();
+            }
+        }
+        if let Some(remaining) = remaining {
+            this.reduce(now.wrapping_add(remaining));
+        }
+    }
+}
+
+/// The work item of a worker.
+#[pin_data]
+pub(crate) struct LoopWorker {
+    #[pin]
+    work: Work<Self>,
+    set: Arc<DeferrableTimer<WorkerSet>>,
+    /// Whose commands it executes; `None` for the rootcg queue.
+    css: Option<ARef<BlkcgCss>>,
+    /// How many commands it has executed.
+    completed: Atomic<u64>,
+}
+
+impl_has_work! {
+    impl HasWork<Self> for LoopWorker { self.work }
+}
+
+impl LoopWorker {
+    fn new(
+        set: Arc<DeferrableTimer<WorkerSet>>,
+        css: Option<ARef<BlkcgCss>>,
+    ) -> impl PinInit<Self> {
+        pin_init!(Self {
+            work <- new_work!("LoopWorker::work"),
+            set,
+            css,
+            completed: Atomic::new(0),
+        })
+    }
+}
+
+impl WorkItem for LoopWorker {
+    type Pointer = Arc<Self>;
+
+    /// Executes commands until there are none. Process context.
+    fn run(this: Arc<Self>) {
+        let _scope = task::BackingIoScope::enter();
+        while let Some(cmd) = WorkerSet::next_cmd(&this.set, this.css.as_deref()) {
+            // Counted first: once a command has ended, whoever issued it may
+            // look.
+            this.completed.fetch_add(1, Relaxed);
+            cmd.execute();
+            task::cond_resched();
+        }
+    }
+}
