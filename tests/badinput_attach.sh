@@ -92,8 +92,8 @@ accepted() {
 	cmp "$WORK/image" "${DEV}0"
 	detach "${DEV}0"
 	expect ok loopctl configure "${DEV}0" "$WORK/image" --flags 5
-	detach_quietly "${DEV}0"
-	untouched
+	wait_until 10 is_unbound "${DEV}0" || fail "autoclear left it bound"
+	uevents_work "${DEV}0"
 }
 
 # As the C driver has it, a write-only descriptor is one it reads through.

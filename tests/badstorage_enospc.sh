@@ -76,7 +76,7 @@ partial() {
 
 filesystem_on_top() {
 	small tmpfs
-	mkfs.ext4 -q -E nodiscard "${DEV}0"
+	mkfs.ext4 -q -N 16 -O ^has_journal -E nodiscard "${DEV}0"
 	mkdir -p "$WORK/mnt"
 	mount "${DEV}0" "$WORK/mnt"
 	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'

@@ -216,8 +216,9 @@ unload_driver() {
 	}
 }
 
+# -I and -S: it starts in half the time without site packages.
 loopctl() {
-	python3 "$TESTS/loopctl.py" "$@"
+	python3 -IS "$TESTS/loopctl.py" "$@"
 }
 
 is_bound() {
