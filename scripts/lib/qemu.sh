@@ -36,16 +36,57 @@ qemu_accel()
 {
 	if [ -n "$ICOUNT" ]; then
 		ARGS+=(-accel tcg,thread=single -icount shift=0,sleep=off -smp 1 -cpu max)
+	elif [ "$ACCEL" = kvm ]; then
+		ARGS+=(-accel kvm -smp "$CPUS" -cpu host)
 	else
 		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu max)
 	fi
+}
+
+# choose_accel: set ACCEL. That /dev/kvm opens does not mean that a kernel
+# boots on it: there are machines on which it hangs after the firmware. So it is
+# tried once for each kernel of the host, and the answer kept.
+choose_accel()
+{
+	local answer
+
+	ACCEL=${RUST_LOOP_ACCEL:-}
+	[ -z "$ACCEL" ] || return 0
+	ACCEL=tcg
+	if [ ! -w /dev/kvm ] || [ -n "$ICOUNT" ]; then
+		return 0
+	fi
+	answer=$CACHE/accel-$(key "$(uname -rv)" "$(stat -L -c %Y-%s "$(command -v "$QEMU")")")
+	if [ ! -s "$answer" ]; then
+		lock accel
+		[ -s "$answer" ] || try_kvm "$answer"
+		unlock accel
+	fi
+	ACCEL=$(<"$answer")
+}
+
+# try_kvm ANSWER: write kvm to ANSWER if a guest reaches user space, else tcg.
+try_kvm()
+{
+	local accel=tcg
+
+	say "trying whether a guest boots with KVM (up to 10 s, once)"
+	timeout -k 2 10 "$QEMU" -nodefaults -no-user-config -display none -no-reboot \
+		-machine pc -accel kvm -cpu host -m 512 -kernel "$BOOT/vmlinuz" \
+		-initrd "$RUN/initramfs" -serial "file:$RUN/trial" \
+		-append "console=ttyS0 panic=-1 rdinit=/init rust_loop_trial" \
+		</dev/null >"$CACHE/log/kvm-trial.log" 2>&1 || :
+	! grep -qs "guest: user space reached" "$RUN/trial" || accel=kvm
+	say "  guests will run with $accel"
+	echo "$accel" >"$1.new"
+	mv "$1.new" "$1"
 }
 
 # qemu_arguments: set ARGS from the options of the run.
 qemu_arguments()
 {
 	ARGS=(-nodefaults -no-user-config -display none -no-reboot -machine pc
-		-m "${MEM:-2048}"
+		-m "$MEM"
 		-kernel "$BOOT/vmlinuz" -initrd "$RUN/initramfs"
 		-append "console=ttyS0 ignore_loglevel panic=-1 oops=panic rdinit=/init $APPEND"
 		-serial "file:$RUN/console"
