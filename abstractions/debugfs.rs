@@ -48,6 +48,9 @@ impl<T: Show> ShowVTable<T> {
         Self(fops, PhantomData)
     }
 
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a file of [`FileInDir::new`].
     unsafe extern "C" fn open_callback(
         inode: *mut bindings::inode,
         file: *mut bindings::file,
@@ -57,6 +60,9 @@ impl<T: Show> ShowVTable<T> {
         unsafe { bindings::single_open(file, Some(Self::show_callback), (*inode).i_private) }
     }
 
+    /// # Safety
+    ///
+    /// Called by seq_file only, for a file opened by [`Self::open_callback`].
     unsafe extern "C" fn show_callback(seq: *mut bindings::seq_file, _: *mut c_void) -> c_int {
         // SAFETY: The file was created with an `Arc<T>`, which is given up only
         // after debugfs has waited for readers and keeps new ones out.

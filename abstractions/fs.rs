@@ -343,11 +343,12 @@ impl BackingFile {
 
     /// Returns a synchronous control block for an operation at byte `pos`.
     fn kiocb(&self, pos: u64, ioprio: u16) -> Result<bindings::kiocb> {
-        let mut iocb = bindings::kiocb::default();
-        iocb.ki_filp = self.as_ptr();
-        iocb.ki_pos = pos.try_into()?;
-        iocb.ki_ioprio = ioprio;
-        Ok(iocb)
+        Ok(bindings::kiocb {
+            ki_filp: self.as_ptr(),
+            ki_pos: pos.try_into()?,
+            ki_ioprio: ioprio,
+            ..Default::default()
+        })
     }
 }
 

@@ -57,6 +57,9 @@ impl<T: MiscOperations> MiscVTable<T> {
         }
     }
 
+    /// # Safety
+    ///
+    /// Called by `misc_open` only, for a device of a [`MiscRegistration<T>`].
     unsafe extern "C" fn open_callback(
         inode: *mut bindings::inode,
         file: *mut bindings::file,
@@ -66,6 +69,9 @@ impl<T: MiscOperations> MiscVTable<T> {
         unsafe { bindings::nonseekable_open(inode, file) }
     }
 
+    /// # Safety
+    ///
+    /// Called by the VFS only, for a file opened by [`Self::open_callback`].
     unsafe extern "C" fn ioctl_callback(
         file: *mut bindings::file,
         cmd: c_uint,
@@ -78,7 +84,7 @@ impl<T: MiscOperations> MiscVTable<T> {
             let misc: *mut Opaque<bindings::miscdevice> = (*file).private_data.cast();
             &*container_of!(misc, MiscRegistration<T>, misc)
         };
-        match this.data.ioctl(cmd, arg as usize) {
+        match this.data.ioctl(cmd, arg) {
             Ok(ret) => ret as c_long,
             Err(err) => err.to_errno() as c_long,
         }

@@ -47,6 +47,10 @@ impl IntParam {
     }
 
     /// Accepts what `kstrtoint` does, with a base by prefix.
+    ///
+    /// # Safety
+    ///
+    /// Called by the parameter code only, for a [`KernelParam`].
     unsafe extern "C" fn set_callback(
         val: *const c_char,
         kp: *const bindings::kernel_param,
@@ -69,6 +73,9 @@ impl IntParam {
         })
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::set_callback`].
     unsafe extern "C" fn get_callback(
         buffer: *mut c_char,
         kp: *const bindings::kernel_param,

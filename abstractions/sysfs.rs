@@ -67,6 +67,9 @@ impl<T: DiskOperations> Attribute<T> {
         Entry(self.inner.get().cast(), PhantomData)
     }
 
+    /// # Safety
+    ///
+    /// Called by sysfs only, for an attribute in a [`Group<T>`] of a disk of `T`.
     unsafe extern "C" fn show_callback(
         dev: *mut bindings::device,
         attr: *mut bindings::device_attribute,

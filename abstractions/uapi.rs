@@ -46,13 +46,13 @@ pub(crate) mod flags {
     use super::super::bindings;
 
     /// Writing is refused.
-    pub(crate) const READ_ONLY: u32 = bindings::LO_FLAGS_READ_ONLY as u32;
+    pub(crate) const READ_ONLY: u32 = bindings::LO_FLAGS_READ_ONLY;
     /// The backing file is let go when the device is closed.
-    pub(crate) const AUTOCLEAR: u32 = bindings::LO_FLAGS_AUTOCLEAR as u32;
+    pub(crate) const AUTOCLEAR: u32 = bindings::LO_FLAGS_AUTOCLEAR;
     /// The device is searched for partitions.
-    pub(crate) const PARTSCAN: u32 = bindings::LO_FLAGS_PARTSCAN as u32;
+    pub(crate) const PARTSCAN: u32 = bindings::LO_FLAGS_PARTSCAN;
     /// The backing file is read and written past the page cache.
-    pub(crate) const DIRECT_IO: u32 = bindings::LO_FLAGS_DIRECT_IO as u32;
+    pub(crate) const DIRECT_IO: u32 = bindings::LO_FLAGS_DIRECT_IO;
 }
 
 /// A C structure as user space sees it.
@@ -98,9 +98,10 @@ impl LoopConfig {
 
     /// Returns what `LOOP_SET_FD` amounts to.
     pub(crate) fn of_fd(fd: u32) -> Self {
-        let mut this = Self::default();
-        this.fd = fd;
-        this
+        Uapi(bindings::loop_config {
+            fd,
+            ..Default::default()
+        })
     }
 }
 

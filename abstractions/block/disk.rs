@@ -136,6 +136,9 @@ impl<T: DiskOperations> DiskVTable<T> {
         unsafe { <Arc<T> as ForeignOwnable>::borrow((*disk).private_data) }
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer only, with a disk that is being opened.
     unsafe extern "C" fn open_callback(
         disk: *mut bindings::gendisk,
         _mode: bindings::blk_mode_t,
@@ -145,12 +148,18 @@ impl<T: DiskOperations> DiskVTable<T> {
         from_result(|| T::open(this, disk).map(|()| 0))
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer only, with a disk that is being closed.
     unsafe extern "C" fn release_callback(disk: *mut bindings::gendisk) {
         // SAFETY: The block layer calls this with a live disk of ours.
         let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
         T::release(this, disk);
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer only, with a device that is open.
     unsafe extern "C" fn ioctl_callback(
         bdev: *mut bindings::block_device,
         mode: bindings::blk_mode_t,
@@ -160,9 +169,12 @@ impl<T: DiskOperations> DiskVTable<T> {
         // SAFETY: The block layer calls this with an open device of a disk of
         // ours.
         let (this, bdev) = unsafe { (Self::data((*bdev).bd_disk), BlockDevice::from_raw(bdev)) };
-        from_result(|| T::ioctl(this, bdev, OpenMode(mode), cmd, arg as usize))
+        from_result(|| T::ioctl(this, bdev, OpenMode(mode), cmd, arg))
     }
 
+    /// # Safety
+    ///
+    /// As for [`Self::ioctl_callback`].
     unsafe extern "C" fn compat_ioctl_callback(
         bdev: *mut bindings::block_device,
         mode: bindings::blk_mode_t,
@@ -172,9 +184,13 @@ impl<T: DiskOperations> DiskVTable<T> {
         // SAFETY: The block layer calls this with an open device of a disk of
         // ours.
         let (this, bdev) = unsafe { (Self::data((*bdev).bd_disk), BlockDevice::from_raw(bdev)) };
-        from_result(|| T::compat_ioctl(this, bdev, OpenMode(mode), cmd, arg as usize))
+        from_result(|| T::compat_ioctl(this, bdev, OpenMode(mode), cmd, arg))
     }
 
+    /// # Safety
+    ///
+    /// Called by the block layer only, once, with a disk that was added and that
+    /// nobody uses any more.
     unsafe extern "C" fn free_disk_callback(disk: *mut bindings::gendisk) {
         // SAFETY: The block layer calls this once, when nobody has the disk any
         // more; the registration has put the driver's data there.
@@ -535,8 +551,8 @@ impl<T: DiskOperations> DiskRegistration<T> {
             disk.minors = 1;
             disk.fops = &T::VTABLE.fops;
             disk.private_data = private_data;
-            disk.events = bindings::RUST_LOOP_CONST_DISK_EVENT_MEDIA_CHANGE as _;
-            disk.event_flags = bindings::RUST_LOOP_CONST_DISK_EVENT_FLAG_UEVENT as _;
+            disk.events = bindings::RUST_LOOP_CONST_DISK_EVENT_MEDIA_CHANGE as u16;
+            disk.event_flags = bindings::RUST_LOOP_CONST_DISK_EVENT_FLAG_UEVENT as u16;
             NullTerminatedFormatter::new(&mut disk.disk_name)
                 .ok_or(EINVAL)?
                 .write_fmt(name)

@@ -37,8 +37,17 @@ line ~ /^[[:space:]]*#\[/ && code !~ /unsafe/ {
 	next
 }
 
+# The methods of an unsafe trait are documented where the trait is.
+code ~ /^unsafe impl.* for / {
+	in_trait_impl = 1
+}
+
+code ~ /^}/ {
+	in_trait_impl = 0
+}
+
 code ~ /(^|[^_[:alnum:]])unsafe[[:space:]]+(extern[[:space:]]+"[^"]*"[[:space:]]+)?(fn|trait)[[:space:]]+[_[:alpha:]]/ {
-	if (doc !~ /# Safety/)
+	if (doc !~ /# Safety/ && !in_trait_impl)
 		finding("unsafe fn or trait without a \"# Safety\" section")
 	doc = comment = ""
 	next
