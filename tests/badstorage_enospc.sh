@@ -60,14 +60,14 @@ through_cache() {
 	usable
 }
 
-# One large request of which only a part fits.
+# One request of which only a part fits, and no larger than the queue takes.
 partial() {
 	[[ $DRIVER == rust_loop ]] ||
 		skip "the C driver reports a write that was cut short as done"
 	small tmpfs
 	dd if=/dev/zero of="$WORK/fs/filler" bs=1M status=none 2>/dev/null || true
-	truncate -s -300K "$WORK/fs/filler"
-	must_fail dd if="$WORK/data" of="${DEV}0" bs=1M count=1 oflag=direct status=none 2>"$WORK/error"
+	truncate -s -200K "$WORK/fs/filler"
+	must_fail dd if="$WORK/data" of="${DEV}0" bs=384K count=1 oflag=direct status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
 	rm "$WORK/fs/filler"

@@ -33,7 +33,7 @@ inflight() {
 # A process of the cgroup with I/O in flight, moved away so that the cgroup
 # can be removed under it.
 orphan() {
-	local before pid
+	local before pid member
 	before=$(dying)
 	random_file "$WORK/data" 64K
 	dd if="$WORK/data" of=/dev/mapper/slow bs=64K oflag=direct status=none
@@ -42,7 +42,9 @@ orphan() {
 	in_cgroup alpha dd if="${DEV}0" of="$WORK/back" bs=64K count=1 iflag=direct status=none &
 	pid=$!
 	wait_until 10 inflight 1 || fail "no I/O in flight"
-	echo "$pid" >"$CGROUP/cgroup.procs"
+	while read -r member; do
+		echo "$member" >"$CGROUP/cgroup.procs"
+	done <"$CGROUP/alpha/cgroup.procs"
 	rmdir "$CGROUP/alpha"
 	wait_until 10 dying_is $((before + 1)) || fail "the I/O does not hold its cgroup"
 	inflight 1 || fail "the I/O ended while its disk was stopped"
