@@ -25,7 +25,7 @@
 //!   lock, as does being found in the tree and becoming busy.
 //!
 //! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
-//! let go when a worker is freed, at the latest in [`Workers`]' `drop`.
+//! let go when a worker is freed, at the latest when [`Workers`] is dropped.
 
 pub(crate) mod report;
 
@@ -167,6 +167,16 @@ impl Workers {
         self.set.inner.lock().backing.clone()
     }
 
+    /// Frees all workers. Called when the device has been detached, so that
+    /// there are no commands and none will come until it is attached again; a
+    /// device without a file holds no cgroups. Sleeps.
+    pub(crate) fn free_all(&self) {
+        // Let workers that have run dry return.
+        self.queue.flush();
+        let tree = core::mem::take(&mut self.set.inner.lock().tree);
+        drop(tree);
+    }
+
     /// Returns what the `workers` file in debugfs prints.
     pub(crate) fn report(&self) -> Result<Arc<report::Report>> {
         Ok(Arc::new(
@@ -178,11 +188,8 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        // There is nobody left to queue a command. Let workers that have run dry
-        // return, and let them go.
-        self.queue.flush();
-        let tree = core::mem::take(&mut self.set.inner.lock().tree);
-        drop(tree);
+        // Workers refer to the set they are in, so they do not go by themselves.
+        self.free_all();
     }
 }
 

@@ -37,7 +37,7 @@ fn modes(op: Op) -> &'static [FallocateMode] {
 }
 
 /// Does a discard or write-zeroes.
-pub(super) fn change(rq: &Request<LoopDevice>, op: Op, backing: &Backing) -> BlkStatus {
+pub(super) fn change(rq: &mut Request<LoopDevice>, op: Op, backing: &Backing) -> BlkStatus {
     let pos = backing.file_pos(rq.pos());
     for &mode in modes(op) {
         match backing.file().fallocate(mode, pos, rq.bytes().into()) {
@@ -50,6 +50,7 @@ pub(super) fn change(rq: &Request<LoopDevice>, op: Op, backing: &Backing) -> Blk
         Op::Discard => rq.disable_discard(),
         _ => rq.disable_write_zeroes(),
     }
+    rq.set_quiet();
     BlkStatus::NOTSUPP
 }
 

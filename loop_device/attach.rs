@@ -177,6 +177,7 @@ impl LoopDevice {
             _module: module,
         } = bound;
         let published = self.workers.set_backing(None);
+        self.workers.free_all();
 
         let mut update = disk.start_limits_update();
         update.set_block_size(SECTOR_SIZE);

@@ -202,6 +202,13 @@ impl<T: Operations> Request<T> {
         unsafe { bindings::rust_loop_helper_blk_queue_disable_write_zeroes((*self.rq.as_ptr()).q) };
     }
 
+    /// Keeps the block layer from logging that the request failed. For failures
+    /// that are an answer. Any context.
+    pub(crate) fn set_quiet(&mut self) {
+        // SAFETY: By the type invariant the request is valid and ours.
+        unsafe { (*self.rq.as_ptr()).rq_flags |= bindings::RUST_LOOP_CONST_RQF_QUIET };
+    }
+
     /// Completes the first `bytes` bytes, successfully, and keeps the rest.
     /// `bytes` beyond all but the last are not completed.
     pub(crate) fn complete_partially(&mut self, bytes: u32) {
