@@ -190,7 +190,10 @@ artefact()
 	local name=$1 what=$2 builder=$3
 
 	shift 3
-	! artefact_exists "$name" || return 0
+	if artefact_exists "$name"; then
+		touch "$CACHE/$name/.complete"
+		return
+	fi
 	lock "$name"
 	if ! artefact_exists "$name"; then
 		rm -rf --one-file-system "${CACHE:?}/$name"
@@ -204,4 +207,21 @@ artefact()
 artefact_exists()
 {
 	[ -e "$CACHE/$1/.complete" ]
+}
+
+# prune: remove what nothing has used for two weeks. Called once a day, when
+# the archive is asked for a newer kernel.
+prune()
+{
+	local complete name fd
+
+	find "$CACHE" -maxdepth 2 -name .complete -mtime +14 |
+		while IFS= read -r complete; do
+			name=${complete%/.complete}
+			name=${name##*/}
+			exec {fd}>"$CACHE/lock/$name"
+			! flock -n "$fd" || rm -rf --one-file-system "${CACHE:?}/$name"
+			exec {fd}>&-
+		done
+	find "$CACHE/debs" "$CACHE/log" -type f -mtime +14 -delete 2>/dev/null || :
 }

@@ -162,7 +162,7 @@ modules_with()
 		unlock "$name"
 		modules_prune "$name"
 	fi
-	touch "$CACHE/$name"
+	touch "$CACHE/$name" "$CACHE/$name/.complete"
 	printf '%s\n' "$CACHE/$name/usr/lib/modules"
 }
 

@@ -122,10 +122,11 @@ kernel_select()
 kernel_choice_is_fresh()
 {
 	[ -e "$KERNEL_CHOICE" ] || return 1
-	if [ "${REFRESH:-0}" = 1 ] && [ -z "${REFRESHED:-}" ]; then
-		return 1
-	fi
-	[ -n "$(find "$KERNEL_CHOICE" -mmin -1440)" ]
+	local minutes=1440
+
+	# One command is several scripts; not each of them asks again.
+	[ "${REFRESH:-0}" != 1 ] || minutes=1
+	[ -n "$(find "$KERNEL_CHOICE" -mmin "-$minutes")" ]
 }
 
 kernel_choice_renew()
@@ -144,8 +145,7 @@ kernel_choice_renew()
 	fi
 	rm -f "$KERNEL_CHOICE.new"
 	touch "$KERNEL_CHOICE"
-	# shellcheck disable=SC2034 # read by kernel_choice_is_fresh
-	REFRESHED=1
+	prune
 }
 
 # ---- source -----------------------------------------------------------------

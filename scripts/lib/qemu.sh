@@ -6,6 +6,10 @@
 
 QEMU=qemu-system-x86_64
 
+# no_timer_check: on a busy host the emulated timer is late, for which the
+# kernel would give up. devkmsg: what tests write to the log is not rate-limited.
+QEMU_APPEND="console=ttyS0 ignore_loglevel printk.devkmsg=on panic=-1 oops=panic no_timer_check rdinit=/init"
+
 # share TAG DIRECTORY ACCESS: a directory of the host, by 9p.
 qemu_share()
 {
@@ -88,7 +92,7 @@ qemu_arguments()
 	ARGS=(-nodefaults -no-user-config -display none -no-reboot -machine pc
 		-m "$MEM"
 		-kernel "$BOOT/vmlinuz" -initrd "$RUN/initramfs"
-		-append "console=ttyS0 ignore_loglevel panic=-1 oops=panic rdinit=/init $APPEND"
+		-append "$QEMU_APPEND $APPEND"
 		-serial "file:$RUN/console"
 		-drive "id=root,if=none,file=$IMAGE,format=raw,readonly=on"
 		-device virtio-blk-pci,drive=root

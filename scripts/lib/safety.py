@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0
+"""usage: safety.py FILE...
+
+Finds, in Rust sources, unsafe blocks and impls without a SAFETY comment above
+or beside them, and unsafe functions and traits that others can call without a
+"# Safety" section in their doc. Exit status 1 if there are any.
+
+It reads lines, not syntax: enough for sources that rustfmt has formatted.
+"""
+
+import re
+import sys
+
+STRING = re.compile(r'"(?:[^"\\]|\\.)*"')
+DECLARED = re.compile(r'\bunsafe\s+(?:extern\s+""\s+)?(?:fn|trait)\s+\w')
+CALLBACK = re.compile(r'^\s*unsafe\s+extern\s+""\s+fn\b')
+USED = re.compile(r"\bunsafe\s*(?:\{|impl\b)")
+ENDS = re.compile(r"[;{}]\s*$")
+
+
+def findings(lines):
+    """Yield (line number, what is missing)."""
+    doc = comment = ""
+    # A comment holds until the statement that it stands above has ended.
+    held = False
+    for number, line in enumerate(lines, 1):
+        code = STRING.sub('""', line).split("//")[0]
+        text = line.strip()
+        if text.startswith("///"):
+            doc += text
+            continue
+        if text.startswith("//"):
+            comment += text
+            continue
+        if text.startswith("#["):
+            # Between a doc or a comment and its item.
+            continue
+        held = held or "SAFETY:" in comment
+        # A private callback is called by the kernel only; what it may rely
+        # on is said at the SAFETY comments inside it.
+        if DECLARED.search(code) and not CALLBACK.search(code):
+            if "# Safety" not in doc:
+                yield number, 'no "# Safety" section'
+        elif USED.search(code) and not held and "SAFETY:" not in line:
+            yield number, "no SAFETY comment"
+        doc = comment = ""
+        held = held and not ENDS.search(code)
+
+
+def main():
+    """Print what is found in the files named."""
+    found = False
+    for name in sys.argv[1:]:
+        with open(name, encoding="utf-8") as file:
+            for number, what in findings(file):
+                print(f"{name}:{number}: {what}")
+                found = True
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
