@@ -25,6 +25,7 @@ stalled() {
 	stall_new slow /dev/vdb
 	attach "${DEV}0" /dev/mapper/slow
 	udevadm settle
+	blockdev --flushbufs /dev/mapper/slow
 	stall_begin slow
 	fio --name=victim --filename="${DEV}0" --ioengine=libaio --iodepth=16 --thread \
 		--direct=1 --rw=randread --bs=4k --size=16M --output="$WORK/fio" &
@@ -49,8 +50,9 @@ stalled_then_detached() {
 	stall_new slow /dev/vdb
 	attach "${DEV}0" /dev/mapper/slow
 	udevadm settle
+	blockdev --flushbufs /dev/mapper/slow
 	stall_begin slow
-	dd if="${DEV}0" of=/dev/null bs=64k iflag=direct status=none &
+	dd if="${DEV}0" of=/dev/null bs=64k skip=100 iflag=direct status=none &
 	local pid=$!
 	wait_until 20 inflight 1 || fail "no I/O in flight"
 	kill -9 "$pid"

@@ -36,10 +36,12 @@ orphan() {
 	local before pid member
 	before=$(dying)
 	random_file "$WORK/data" 64K
-	dd if="$WORK/data" of=/dev/mapper/slow bs=64K oflag=direct status=none
+	dd if="$WORK/data" of=/dev/mapper/slow bs=64K seek=200 oflag=direct status=none
+	# udev looks at what was written; what it has read must be read again.
+	udevadm settle
 	blockdev --flushbufs /dev/mapper/slow
 	stall_begin slow
-	in_cgroup alpha dd if="${DEV}0" of="$WORK/back" bs=64K count=1 iflag=direct status=none &
+	in_cgroup alpha dd if="${DEV}0" of="$WORK/back" bs=64K count=1 skip=200 iflag=direct status=none &
 	pid=$!
 	wait_until 10 inflight 1 || fail "no I/O in flight"
 	while read -r member; do

@@ -152,6 +152,7 @@ blocked_apart() {
 	udevadm settle
 	make_cgroup alpha
 	make_cgroup beta
+	blockdev --flushbufs /dev/mapper/pair
 	stall_begin slow
 	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=4k count=4 skip=100 iflag=direct status=none &
 	local blocked=$!
