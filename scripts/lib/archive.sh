@@ -77,12 +77,17 @@ archive_query()
 
 archive_refresh()
 {
-	mkdir -p "$ARCHIVE/state/lists/partial" "$ARCHIVE/cache/archives/partial"
-	: >"$ARCHIVE/status"
-	archive_sources >"$ARCHIVE/sources.list"
-	# apt-get update succeeds with old lists when the network is down.
+	mkdir -p "$ARCHIVE/state/lists/partial" "$ARCHIVE/cache/archives/partial" &&
+		: >"$ARCHIVE/status" &&
+		archive_sources >"$ARCHIVE/sources.list" &&
+		archive_update &&
+		archive_table >"$ARCHIVE/table"
+}
+
+# apt-get update by itself succeeds with old lists when the network is down.
+archive_update()
+{
 	archive_get --error-on=any update
-	archive_table >"$ARCHIVE/table"
 }
 
 # "package version" for all that is ever asked for: apt-cache takes half a
@@ -117,8 +122,8 @@ archive_fetch()
 	mkdir -p "$DEBS/partial"
 	for want; do
 		[ ! -e "$(archive_deb "$want")" ] || continue
-		(cd "$DEBS/partial" && archive_get download "$want")
-		mv "$DEBS/partial/${want%%=*}"_*.deb "$DEBS/"
+		(cd "$DEBS/partial" && archive_get download "$want") || return 1
+		mv "$DEBS/partial/${want%%=*}"_*.deb "$DEBS/" || return 1
 	done
 }
 

@@ -16,7 +16,7 @@ guest_packages()
 
 guest_name()
 {
-	printf 'guest-%s\n' "$(key "$SUITE" "$(guest_packages)")"
+	printf 'guest-%s\n' "$(key "$SUITE" "$(guest_packages)" "$(declare -f guest_build)")"
 }
 
 guest_prepare()
@@ -78,7 +78,8 @@ BOOT_MODULES=(virtio_pci virtio_blk virtio_console 9p 9pnet_virtio ext4 overlay)
 stock_boot_name()
 {
 	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
-		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" stripped)"
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" \
+			"$(declare -f stock_boot_build guest_initramfs)")"
 }
 
 stock_boot_prepare()
@@ -120,7 +121,8 @@ stock_boot_build()
 
 debug_boot_name()
 {
-	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}")"
+	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}" \
+		"$(declare -f debug_boot_build guest_initramfs)")"
 }
 
 debug_boot_prepare()
@@ -158,7 +160,9 @@ modules_with()
 	name=modules-$(key "$boot" "$(sha256sum <"$module")")
 	if ! artefact_exists "$name"; then
 		lock "$name"
-		artefact_exists "$name" || modules_build "$CACHE/$name" "$boot" "$module" "$release"
+		if ! artefact_exists "$name"; then
+			modules_build "$CACHE/$name" "$boot" "$module" "$release"
+		fi
 		unlock "$name"
 		modules_prune "$name"
 	fi

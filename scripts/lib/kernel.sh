@@ -61,14 +61,15 @@ kernel_complete()
 }
 
 # kernel_choose_one NAME BINARY_PACKAGE: write the choice if this kernel has
-# Rust and the archive has the compiler that it was built with.
+# Rust and the archive has the compiler that it was built with; else set REASON.
 kernel_choose_one()
 {
 	local name=$1 binary=$2 version config rust
 
 	version=$(kernel_complete "$name" "$binary") ||
 		{ REASON="the archive lacks $version"; return 1; }
-	archive_fetch "linux-headers-$name=$version"
+	REASON="its headers package cannot be fetched"
+	archive_fetch "linux-headers-$name=$version" || return 1
 	config=$(dpkg-deb --fsys-tarfile "$(archive_deb "linux-headers-$name=$version")" |
 		tar -xO "./usr/src/linux-headers-$name/.config") || return 1
 	grep -qx CONFIG_RUST=y <<<"$config" ||
@@ -121,14 +122,15 @@ kernel_select()
 
 kernel_choice_is_fresh()
 {
-	[ -e "$KERNEL_CHOICE" ] || return 1
 	local minutes=1440
 
+	[ -e "$KERNEL_CHOICE" ] || return 1
 	# One command is several scripts; not each of them asks again.
 	[ "${REFRESH:-0}" != 1 ] || minutes=1
 	[ -n "$(find "$KERNEL_CHOICE" -mmin "-$minutes")" ]
 }
 
+# Called behind ||, where bash does not end at errors: each is looked at.
 kernel_choice_renew()
 {
 	need_platform

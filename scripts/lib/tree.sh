@@ -75,8 +75,8 @@ debian_tree()
 	shift 2
 	mkdir -p "$DEBS/$SUITE"
 	archive_sources >"$CACHE/tmp/${dir##*/}.sources"
-	# Wanted by exact version, so that name=version does not mean "newest".
-	unshare -m --propagation private mmdebstrap \
+	# apt locks that directory too, but gives up instead of waiting.
+	flock "$DEBS/$SUITE.lock" unshare -m --propagation private mmdebstrap \
 		--mode=root --variant="$variant" --architectures=amd64 \
 		--aptopt='APT::Install-Recommends "false"' \
 		--aptopt='Acquire::Languages "none"' \
