@@ -19,8 +19,7 @@ small() {
 	defer 'umount "$WORK/fs"'
 	image=$WORK/fs/image
 	truncate -s 32M "$image"
-	random_file "$WORK/data" 16M
-	defer 'rm -f "$WORK/data"'
+	[[ -e $WORK/data ]] || random_file "$WORK/data" 16M
 	attach "${DEV}0" "$image"
 }
 

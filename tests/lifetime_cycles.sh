@@ -34,7 +34,7 @@ load_cycles() {
 attach_cycles() {
 	local i
 	ensure_driver
-	for ((i = 0; i < cycles; i++)); do
+	for ((i = 0; i < 25; i++)); do
 		losetup "${DEV}0" "$WORK/image" || fail "attach $i"
 		dd if="${DEV}0" of=/dev/null bs=4K count=1 iflag=direct status=none
 		losetup -d "${DEV}0"
@@ -61,7 +61,7 @@ unload_without_use() {
 }
 
 it "$cycles times load, attach, I/O, detach, unload" load_cycles
-it "$cycles times attach, I/O, detach" attach_cycles
+it "attach, I/O, detach without unloading" attach_cycles
 it "the backing filesystem is released" image_released
 it "unload without any use" unload_without_use
 

@@ -64,8 +64,8 @@ stalled_then_detached() {
 }
 
 at_random() {
-	local rounds=12 i pid
-	[[ $KERNEL == stock ]] || rounds=6
+	local rounds=8 i pid
+	[[ $KERNEL == stock ]] || rounds=4
 	ensure_driver
 	truncate -s 32M "$WORK/image"
 	defer 'rm -f "$WORK/image"'
@@ -98,7 +98,7 @@ attach_killed() {
 	ensure_driver
 	truncate -s 1M "$WORK/image"
 	defer 'rm -f "$WORK/image"; detach_quietly "${DEV}1"'
-	for ((i = 0; i < 30; i++)); do
+	for ((i = 0; i < 20; i++)); do
 		losetup "${DEV}1" "$WORK/image" 2>/dev/null &
 		pid=$!
 		sleep "0.0$((RANDOM % 4))"
