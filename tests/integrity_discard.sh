@@ -120,7 +120,7 @@ zeroes_fall_back() {
 	blkdiscard -f -z -o 2M -l 1M "${DEV}0"
 	zero_model 32 16
 	matches_model
-	(($(log_since_mark | grep -c "dev ${PREFIX}0") <= 1)) || fail "errors logged more than once"
+	(($(log_count "dev ${PREFIX}0") <= 1)) || fail "errors logged more than once"
 	detach "${DEV}0"
 
 	# The next file is given its chance again.
@@ -166,7 +166,7 @@ cannot_punch() {
 	blkdiscard -f -z -o 2M -l 1M "${DEV}0"
 	zero_model 32 16
 	matches_model
-	(($(log_since_mark | grep -c "dev ${PREFIX}0") <= 2)) || fail "errors logged more than once"
+	(($(log_count "dev ${PREFIX}0") <= 2)) || fail "errors logged more than once"
 	detach "${DEV}0"
 }
 

@@ -123,6 +123,11 @@ log_since_mark() {
 	dmesg | awk -v mark="${LOG_MARK:-}" 'found { print } index($0, mark) { found = 1 }'
 }
 
+# log_count TEXT: lines since the mark that contain it.
+log_count() {
+	log_since_mark | awk -v text="$1" 'index($0, text) { n++ } END { print n + 0 }'
+}
+
 log_splats() {
 	log_since_mark | "$TESTS/../scripts/guest/splat-find"
 }
@@ -139,7 +144,7 @@ run_case() {
 		set -eE
 		DEFERRED=()
 		trap undo EXIT
-		trap 'echo "line $LINENO in ${FUNCNAME[0]}: \"$BASH_COMMAND\" failed"' ERR
+		trap 'echo "line $LINENO in ${FUNCNAME[0]}: \"$BASH_COMMAND\" failed" >&2' ERR
 		"$@"
 	) >"$WORK/output" 2>&1 </dev/null
 	rc=$?
@@ -348,7 +353,9 @@ uevents_begin() {
 
 # uevents DEVICE: "change" events seen so far.
 uevents() {
-	grep -c " change .*/block/${1#/dev/} " "$WORK/uevents"
+	awk -v path="/block/${1#/dev/}" '
+		$3 == "change" && substr($4, length($4) - length(path) + 1) == path { n++ }
+		END { print n + 0 }' "$WORK/uevents"
 }
 
 uevents_exceed() {
@@ -358,7 +365,7 @@ uevents_exceed() {
 # The device's events reach user space.
 uevents_work() {
 	local before
-	before=$(uevents "$1") || true
+	before=$(uevents "$1")
 	echo change >"/sys/block/${1#/dev/}/uevent"
 	wait_until 5 uevents_exceed "$1" "$before" || fail "uevents of $1 are suppressed"
 }
