@@ -52,27 +52,33 @@ use crate::{
                 Disk,
                 DiskOperations,
                 DiskVTable,
-                OpenMode, //
+                OpenMode,
+                Releasing, //
             },
             mq::{
                 Operations,
                 Request, //
             },
         },
-        module::ModuleRef,
+        module::{
+            ModuleRef,
+            THIS_MODULE, //
+        },
+        sync::{
+            new_killable_mutex,
+            KillableMutex,
+            LockKillable as _, //
+        },
         sysfs::GroupRegistration,
     },
     loop_worker::Workers,
-    THIS_MODULE,
 };
 use kernel::{
-    new_mutex,
     prelude::*,
     str::CString,
     sync::{
         Arc,
-        ArcBorrow,
-        Mutex, //
+        ArcBorrow, //
     },
 };
 
@@ -81,13 +87,13 @@ use kernel::{
 pub(crate) struct Shared {
     /// See the head of this file.
     #[pin]
-    validate: Mutex<()>,
+    validate: KillableMutex<()>,
 }
 
 impl Shared {
     fn new() -> impl PinInit<Self> {
         pin_init!(Self {
-            validate <- new_mutex!((), "rust_loop_validate"),
+            validate <- new_killable_mutex!((), "rust_loop_validate"),
         })
     }
 }
@@ -99,7 +105,7 @@ pub(crate) struct LoopDevice {
     shared: Arc<Shared>,
     workers: Workers,
     #[pin]
-    state: Mutex<State>,
+    state: KillableMutex<State>,
 }
 
 /// See the head of this file.
@@ -167,24 +173,25 @@ impl LoopDevice {
                 number,
                 shared,
                 workers,
-                state <- new_mutex!(State::Unbound, "rust_loop_state"),
+                state <- new_killable_mutex!(State::Unbound, "rust_loop_state"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Returns whether the device could be given a backing file.
+    /// Returns whether the device has no backing file just now. Does not wait for
+    /// who may be about to change that.
     fn is_unbound(&self) -> bool {
-        matches!(*self.state.lock(), State::Unbound)
+        self.workers.backing().is_none()
     }
 
     /// Keeps everybody out of a device that is to be removed.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is in use.
+    /// `EBUSY` if it is in use, `EINTR` if the task is killed.
     fn start_deleting(&self, disk: &Disk<Self>) -> Result {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_killable()?;
         if !matches!(*state, State::Unbound) || disk.openers() > 0 {
             return Err(EBUSY);
         }
@@ -208,13 +215,13 @@ impl DiskOperations for LoopDevice {
     };
 
     fn open(this: ArcBorrow<'_, Self>, _disk: &Disk<Self>) -> Result {
-        match *this.state.lock() {
+        match *this.state.lock_killable()? {
             State::Unbound | State::Bound(_) => Ok(()),
             State::Rundown(_) | State::Deleting => Err(ENXIO),
         }
     }
 
-    fn release(this: ArcBorrow<'_, Self>, disk: &Disk<Self>) {
+    fn release(this: ArcBorrow<'_, Self>, disk: Releasing<'_, Self>) {
         if disk.openers() > 0 {
             return;
         }

@@ -156,10 +156,10 @@ impl Workers {
         }
     }
 
-    /// Says for which backing file new requests are; `None` fails them. Returns
-    /// what it was before, which commands that are under way may still hold.
-    pub(crate) fn set_backing(&self, backing: Option<Arc<Backing>>) -> Option<Arc<Backing>> {
-        core::mem::replace(&mut self.set.inner.lock().backing, backing)
+    /// Says for which backing file new requests are. Returns what it was before,
+    /// which commands that are under way may still hold. Any context.
+    pub(crate) fn set_backing(&self, backing: Arc<Backing>) -> Option<Arc<Backing>> {
+        self.set.inner.lock().backing.replace(backing)
     }
 
     /// Returns the backing file that new requests are for. Any context.
@@ -167,14 +167,21 @@ impl Workers {
         self.set.inner.lock().backing.clone()
     }
 
-    /// Frees all workers. Called when the device has been detached, so that
-    /// there are no commands and none will come until it is attached again; a
-    /// device without a file holds no cgroups. Sleeps.
-    pub(crate) fn free_all(&self) {
-        // Let workers that have run dry return.
-        self.queue.flush();
-        let tree = core::mem::take(&mut self.set.inner.lock().tree);
-        drop(tree);
+    /// Fails new requests, and lets the workers go: at once those that are idle,
+    /// the others as they become so. A device without a backing file holds no
+    /// cgroups. Returns what [`Self::set_backing`] does. Any context.
+    ///
+    /// This does not wait for workers, as it is called with `open_mutex` held:
+    /// what they do in a backing filesystem can depend on that.
+    pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
+        // What leaves the tree is dropped outside the lock.
+        let mut freed = RBTree::new();
+        let mut inner = self.set.inner.lock();
+        let backing = inner.backing.take();
+        inner.free_idle(&mut freed, |_| None);
+        drop(inner);
+        drop(freed);
+        backing
     }
 
     /// Returns what the `workers` file in debugfs prints.
@@ -188,8 +195,14 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
+        // Nobody queues commands any more. Let workers that have run dry return,
+        // and see to it that the timer does not hold a worker, and thereby the
+        // set that the timer is in, when we let go of that.
+        self.queue.flush();
+        self.set.shutdown();
         // Workers refer to the set they are in, so they do not go by themselves.
-        self.free_all();
+        let tree = core::mem::take(&mut self.set.inner.lock().tree);
+        drop(tree);
     }
 }
 
@@ -220,6 +233,37 @@ impl Inner {
             None => Some(&mut self.root),
             Some(css) => Some(&mut self.tree.get_mut(&css.key())?.cmds),
         }
+    }
+
+    /// Moves idle workers from the tree to `freed`: those for which `keep_for`,
+    /// which is told since when the worker is idle, returns `None`. Returns the
+    /// least of what it returns for the others, in jiffies.
+    fn free_idle(
+        &mut self,
+        freed: &mut RBTree<CssKey, CssWorker>,
+        keep_for: impl Fn(Jiffies) -> Option<Jiffies>,
+    ) -> Option<Jiffies> {
+        let mut least: Option<Jiffies> = None;
+        let mut cursor = self.tree.cursor_front_mut();
+        while let Some(at) = cursor {
+            let cmds = &at.current().1.cmds;
+            if cmds.scheduled {
+                cursor = at.move_next();
+                continue;
+            }
+            match keep_for(cmds.idle_since) {
+                None => {
+                    let (next, node) = at.remove_current();
+                    freed.insert(node);
+                    cursor = next;
+                }
+                Some(left) => {
+                    least = Some(least.map_or(left, |other| other.min(left)));
+                    cursor = at.move_next();
+                }
+            }
+        }
+        least
     }
 }
 
@@ -284,7 +328,10 @@ impl WorkerSet {
     /// Returns the next command of `css`. If there is none its worker is idle
     /// from now on, and must return without looking again.
     fn next_cmd(this: &DeferrableTimer<Self>, css: Option<&BlkcgCss>) -> Option<LoopCmd> {
+        // What leaves the tree is dropped outside the lock.
+        let freed;
         let mut inner = this.inner.lock();
+        let detached = inner.backing.is_none();
         let cmds = inner.queue_of(css)?;
         if let Some(cmd) = cmds.pop_front() {
             cmds.running = 1;
@@ -293,8 +340,14 @@ impl WorkerSet {
         cmds.running = 0;
         cmds.scheduled = false;
         cmds.idle_since = timer::jiffies();
-        if css.is_some() {
-            this.reduce(cmds.idle_since.wrapping_add(idle_timeout()));
+        if let Some(css) = css {
+            if detached {
+                freed = inner.tree.remove_node(&css.key());
+                drop(inner);
+                drop(freed);
+            } else {
+                this.reduce(cmds.idle_since.wrapping_add(idle_timeout()));
+            }
         }
         None
     }
@@ -312,27 +365,17 @@ impl TimerCallback for WorkerSet {
         let mut freed = RBTree::new();
         let mut inner = this.inner.lock();
         let now = timer::jiffies();
-        let mut remaining: Option<Jiffies> = None;
-        let mut cursor = inner.tree.cursor_front_mut();
-        while let Some(at) = cursor {
-            let cmds = &at.current().1.cmds;
+        let left = inner.free_idle(&mut freed, |idle_since| {
             // Unsigned and wrapping, as jiffies are.
-            let idle_for = now.wrapping_sub(cmds.idle_since);
-            if cmds.scheduled {
-                cursor = at.move_next();
-            } else if idle_for >= timeout {
-                let (next, node) = at.remove_current();
-                freed.insert(node);
-                cursor = next;
-            } else {
-                let left = timeout - idle_for;
-                remaining = Some(remaining.map_or(left, |other| other.min(left)));
-                cursor = at.move_next();
-            }
+            timeout
+                .checked_sub(now.wrapping_sub(idle_since))
+                .filter(|&left| left > 0)
+        });
+        if let Some(left) = left {
+            this.reduce(now.wrapping_add(left));
         }
-        if let Some(remaining) = remaining {
-            this.reduce(now.wrapping_add(remaining));
-        }
+        drop(inner);
+        drop(freed);
     }
 }
 

@@ -27,7 +27,10 @@ use crate::{
         miscdevice::MiscRegistration,
         module_param::int_param, //
     },
-    loop_device::control::Control,
+    loop_device::control::{
+        Control,
+        MAX_NUMBER, //
+    },
 };
 use kernel::prelude::*;
 
@@ -65,10 +68,16 @@ struct RustLoop {
 impl kernel::Module for RustLoop {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let devices = u32::try_from(max_loop.get())?;
+        if devices > MAX_NUMBER + 1 {
+            return Err(EINVAL);
+        }
         let control = KBox::pin_init(
-            MiscRegistration::new(c"rloop-control", Control::new(devices)),
+            MiscRegistration::new(c"rloop-control", Control::new()),
             GFP_KERNEL,
         )?;
+        // From here on somebody may open what there is, and whoever does so
+        // holds a module that is about to be loaded: so nothing may fail.
+        control.add_first(devices);
         pr_info!("module loaded\n");
         Ok(Self { _control: control })
     }

@@ -86,7 +86,9 @@ impl Dir {
     /// Creates a directory at the root of debugfs. Sleeps.
     pub(crate) fn new(name: &CStr) -> Self {
         // SAFETY: `name` is a NUL-terminated string.
-        Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), core::ptr::null_mut()) })
+        Self(unsafe {
+            bindings::rust_loop_helper_debugfs_create_dir(name.as_char_ptr(), core::ptr::null_mut())
+        })
     }
 
     /// Creates a directory in this one. Sleeps.
@@ -95,7 +97,7 @@ impl Dir {
     fn subdir(&self, name: &CStr) -> Self {
         // SAFETY: `name` is a NUL-terminated string; the parent is an entry or
         // an error, with which debugfs can deal.
-        Self(unsafe { bindings::debugfs_create_dir(name.as_char_ptr(), self.0) })
+        Self(unsafe { bindings::rust_loop_helper_debugfs_create_dir(name.as_char_ptr(), self.0) })
     }
 }
 
@@ -103,7 +105,7 @@ impl Drop for Dir {
     /// Waits for readers. Sleeps.
     fn drop(&mut self) {
         // SAFETY: An entry that we have created and not removed, or an error.
-        unsafe { bindings::debugfs_remove(self.0) };
+        unsafe { bindings::rust_loop_helper_debugfs_remove(self.0) };
     }
 }
 
@@ -125,12 +127,11 @@ impl<T: Show> FileInDir<T> {
         // SAFETY: `name` is a NUL-terminated string. The file is removed before
         // `data` is released. The table is static.
         unsafe {
-            bindings::debugfs_create_file_full(
+            bindings::rust_loop_helper_debugfs_create_file(
                 name.as_char_ptr(),
                 0o400,
                 dir.0,
                 Arc::as_ptr(&data).cast_mut().cast(),
-                core::ptr::null(),
                 &T::VTABLE.0,
             )
         };

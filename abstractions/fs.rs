@@ -103,8 +103,7 @@ impl Candidate {
 
     /// Returns whether the file was opened for writing.
     pub(crate) fn is_open_for_write(&self) -> bool {
-        // SAFETY: The file is alive; its mode does not change.
-        unsafe { (*self.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
+        is_open_for_write(&self.0)
     }
 
     /// Returns whether this is a regular file or a block device.
@@ -135,6 +134,11 @@ impl Candidate {
 fn inode(file: &File) -> *mut bindings::inode {
     // SAFETY: The file is alive, and its mapping and host do not change.
     unsafe { (*(*file.as_ptr()).f_mapping).host }
+}
+
+fn is_open_for_write(file: &File) -> bool {
+    // SAFETY: The file is alive; what it was opened for does not change.
+    unsafe { (*file.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
 }
 
 fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindings::block_device>> {
@@ -183,10 +187,10 @@ impl BackingFile {
     /// Writes at byte `pos` through the page cache. Returns how much was
     /// written and moves `iter` on by as much.
     pub(crate) fn write(&self, pos: u64, iter: &mut BvecIter<'_>, ioprio: u16) -> Result<usize> {
+        self.check_open_for_write()?;
         let mut iocb = self.kiocb(pos, ioprio)?;
-        // SAFETY: As for `read`. The file is open for writing, else the driver
-        // would be read-only; the freeze protection that is taken is given up
-        // again.
+        // SAFETY: As for `read`. The file is open for writing, and the freeze
+        // protection that is taken is given up again.
         let ret = unsafe {
             let Some(write_iter) = (*self.f_op()).write_iter else {
                 return Err(EINVAL);
@@ -208,12 +212,13 @@ impl BackingFile {
     /// Changes the allocation of `len` bytes at byte `pos`. `EOPNOTSUPP` if the
     /// file cannot do this.
     pub(crate) fn fallocate(&self, mode: FallocateMode, pos: u64, len: u64) -> Result {
+        self.check_open_for_write()?;
         let (pos, len) = (pos.try_into()?, len.try_into()?);
         // SAFETY: The file is alive.
         let Some(fallocate) = (unsafe { (*self.f_op()).fallocate }) else {
             return Err(eopnotsupp());
         };
-        // SAFETY: The file is alive, and this is its method.
+        // SAFETY: The file is alive and open for writing, and this is its method.
         to_result(unsafe { fallocate(self.as_ptr(), mode.as_raw(), pos, len) } as i32)
     }
 
@@ -339,6 +344,13 @@ impl BackingFile {
     fn f_op(&self) -> *const bindings::file_operations {
         // SAFETY: The file is alive, and its operations do not change.
         unsafe { (*self.as_ptr()).f_op }
+    }
+
+    fn check_open_for_write(&self) -> Result {
+        match is_open_for_write(&self.file) {
+            true => Ok(()),
+            false => Err(EBADF),
+        }
     }
 
     /// Returns a synchronous control block for an operation at byte `pos`.

@@ -1,11 +1,21 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! References to the module itself.
+//! The module itself, and references to it.
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
 use super::bindings;
 use kernel::ThisModule;
+
+/// The module that this crate is.
+///
+/// `kernel::module!` defines one, too, but not under a name that all supported
+/// versions have.
+pub(crate) static THIS_MODULE: ThisModule = {
+    // SAFETY: `__this_module` is made by the module loader and lives until the
+    // module is unloaded.
+    unsafe { ThisModule::from_ptr((&raw const bindings::__this_module).cast_mut()) }
+};
 
 /// Keeps the module loaded while it lives.
 pub(crate) struct ModuleRef(&'static ThisModule);

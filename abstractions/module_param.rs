@@ -159,7 +159,7 @@ macro_rules! int_param {
             #[link_section = "__param"]
             #[used(compiler)]
             static PARAM: p::KernelParam = p::KernelParam::new(
-                &$crate::THIS_MODULE,
+                &$crate::abstractions::module::THIS_MODULE,
                 kernel::c_str!(stringify!($name)),
                 $perm,
                 &$name,

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! A spinlock that is safe to take in interrupt context.
+//! Locks: a spinlock that is safe to take in interrupt context, and a mutex that
+//! one need not wait for after being killed.
 //!
-//! C header: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h)
+//! C headers: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h),
+//! [`include/linux/mutex.h`](srctree/include/linux/mutex.h)
 
 use super::bindings;
 use kernel::{
@@ -10,8 +12,11 @@ use kernel::{
         c_char,
         c_ulong, //
     },
+    prelude::*,
     sync::lock::{
+        mutex::MutexBackend,
         Backend,
+        Guard,
         Lock, //
     },
 };
@@ -75,5 +80,73 @@ unsafe impl Backend for SpinLockIrqBackend {
     unsafe fn assert_is_held(ptr: *mut Self::State) {
         // SAFETY: The caller guarantees that `ptr` was initialised by `init`.
         unsafe { bindings::spin_assert_is_held(ptr) }
+    }
+}
+
+/// A mutex, to be taken with [`LockKillable::lock_killable`] on behalf of a user
+/// and with `lock` where there is no way to fail. Process context.
+pub(crate) type KillableMutex<T> = Lock<T, KillableMutexBackend>;
+
+/// Creates a [`KillableMutex`] with a lockdep class of its own.
+macro_rules! new_killable_mutex {
+    ($inner:expr, $name:literal) => {
+        $crate::abstractions::sync::KillableMutex::new(
+            $inner,
+            kernel::optional_name!($name),
+            kernel::static_lock_class!(),
+        )
+    };
+}
+pub(crate) use new_killable_mutex;
+
+/// To wait for a lock until one is killed.
+pub(crate) trait LockKillable<T> {
+    /// Takes the lock. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EINTR` if the current task is killed while it waits.
+    fn lock_killable(&self) -> Result<Guard<'_, T, KillableMutexBackend>>;
+}
+
+impl<T> LockKillable<T> for KillableMutex<T> {
+    fn lock_killable(&self) -> Result<Guard<'_, T, KillableMutexBackend>> {
+        self.try_lock().ok_or(EINTR)
+    }
+}
+
+/// The [`Backend`] of [`KillableMutex`]: a mutex whose `try_lock` waits, and
+/// gives up only when the task is killed.
+pub(crate) struct KillableMutexBackend;
+
+// SAFETY: That of `MutexBackend`. What `try_lock` does instead returns with the
+// mutex held if it returns 0, and only then is `Some` returned.
+unsafe impl Backend for KillableMutexBackend {
+    type State = <MutexBackend as Backend>::State;
+    type GuardState = <MutexBackend as Backend>::GuardState;
+
+    unsafe fn init(ptr: *mut Self::State, name: *const c_char, key: *mut bindings::lock_class_key) {
+        // SAFETY: The requirements are the same.
+        unsafe { MutexBackend::init(ptr, name, key) }
+    }
+
+    unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
+        // SAFETY: The requirements are the same.
+        unsafe { MutexBackend::lock(ptr) }
+    }
+
+    unsafe fn try_lock(ptr: *mut Self::State) -> Option<Self::GuardState> {
+        // SAFETY: The caller guarantees that `ptr` was initialised by `init`.
+        (unsafe { bindings::rust_loop_helper_mutex_lock_killable(ptr) } == 0).then_some(())
+    }
+
+    unsafe fn unlock(ptr: *mut Self::State, guard_state: &Self::GuardState) {
+        // SAFETY: The requirements are the same.
+        unsafe { MutexBackend::unlock(ptr, guard_state) }
+    }
+
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: The requirements are the same.
+        unsafe { MutexBackend::assert_is_held(ptr) }
     }
 }

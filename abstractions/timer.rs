@@ -95,6 +95,14 @@ impl<T: TimerCallback> DeferrableTimer<T> {
         unsafe { bindings::timer_reduce(self.timer.get(), expires) };
     }
 
+    /// Stops the timer for good: when this returns the callback is not running
+    /// and will not run again, and arming has no effect. Must not be called from
+    /// the callback, which it waits for. Process context.
+    pub(crate) fn shutdown(&self) {
+        // SAFETY: By the type invariant the timer is initialised.
+        unsafe { bindings::timer_shutdown_sync(self.timer.get()) };
+    }
+
     /// # Safety
     ///
     /// Called by the timer core only, with the timer of a live `Self`.
@@ -119,8 +127,6 @@ impl<T: TimerCallback> PinnedDrop for DeferrableTimer<T> {
     fn drop(self: Pin<&mut Self>) {
         // INVARIANT: After this the callback does not run and cannot be armed,
         // and only then is `data` dropped.
-        //
-        // SAFETY: The timer is initialised.
-        unsafe { bindings::timer_shutdown_sync(self.timer.get()) };
+        self.shutdown();
     }
 }

@@ -51,6 +51,13 @@ int rust_loop_helper_css_id(const struct cgroup_subsys_state *css);
 struct cgroup_subsys_state *rust_loop_helper_bio_blkcg_css(struct bio *bio);
 bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css);
 
+/* debugfs.c */
+struct dentry *rust_loop_helper_debugfs_create_dir(const char *name, struct dentry *parent);
+struct dentry *rust_loop_helper_debugfs_create_file(const char *name, umode_t mode,
+						    struct dentry *parent, void *data,
+						    const struct file_operations *fops);
+void rust_loop_helper_debugfs_remove(struct dentry *dentry);
+
 /* fs.c */
 loff_t rust_loop_helper_i_size_read(const struct inode *inode);
 bool rust_loop_helper_s_isblk(const struct inode *inode);
@@ -68,6 +75,9 @@ void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flag
 void rust_loop_helper_cond_resched(void);
 bool rust_loop_helper_capable_sys_admin(void);
 struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags);
+
+/* sync.c */
+int rust_loop_helper_mutex_lock_killable(struct mutex *lock);
 unsigned long rust_loop_helper_spin_lock_irqsave(spinlock_t *lock);
 bool rust_loop_helper_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags);
 void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);

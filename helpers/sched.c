@@ -33,21 +33,3 @@ struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsi
 {
 	return alloc_workqueue("%s", flags, 0, name);
 }
-
-unsigned long rust_loop_helper_spin_lock_irqsave(spinlock_t *lock)
-{
-	unsigned long flags;
-
-	spin_lock_irqsave(lock, flags);
-	return flags;
-}
-
-bool rust_loop_helper_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags)
-{
-	return spin_trylock_irqsave(lock, *flags);
-}
-
-void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
-{
-	spin_unlock_irqrestore(lock, flags);
-}

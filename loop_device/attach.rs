@@ -18,31 +18,32 @@ use super::{
     LoopDevice,
     State, //
 };
-use crate::{
-    abstractions::{
-        block::{
-            disk::{
-                rescan_in_release,
-                AsDisk as _,
-                BlockDevice,
-                Disk,
-                OpenMode, //
-            },
-            limits::Limits,
-            mq::SECTOR_SIZE,
+use crate::abstractions::{
+    block::{
+        disk::{
+            AsDisk as _,
+            BlockDevice,
+            Disk,
+            OpenMode,
+            Releasing, //
         },
-        fs::{
-            BackingFile,
-            Candidate, //
-        },
-        module::ModuleRef,
-        sysfs::GroupRegistration,
-        uapi::{
-            flags,
-            LoopConfig, //
-        },
+        limits::Limits,
+        mq::SECTOR_SIZE,
     },
-    THIS_MODULE,
+    fs::{
+        BackingFile,
+        Candidate, //
+    },
+    module::{
+        ModuleRef,
+        THIS_MODULE, //
+    },
+    sync::LockKillable as _,
+    sysfs::GroupRegistration,
+    uapi::{
+        flags,
+        LoopConfig, //
+    },
 };
 use kernel::{
     pr_warn_once,
@@ -71,6 +72,7 @@ impl LoopDevice {
     ) -> Result {
         // Dropped last, after all locks: letting a file go can take locks that
         // are taken before ours.
+        let backing;
         let file = Candidate::fget(config.fd)?;
         let file_is_writable = file.is_open_for_write();
         // Whoever has not opened the device exclusively does so for the time of
@@ -80,8 +82,11 @@ impl LoopDevice {
             false => Some(bdev.claim()?),
         };
         let below = file.as_disk_of::<Self>();
-        let validate = below.is_some().then(|| self.shared.validate.lock());
-        let mut state = self.state.lock();
+        let validate = match below {
+            Some(_) => Some(self.shared.validate.lock_killable()?),
+            None => None,
+        };
+        let mut state = self.state.lock_killable()?;
 
         if !matches!(*state, State::Unbound) {
             return Err(EBUSY);
@@ -96,7 +101,7 @@ impl LoopDevice {
 
         let disk = bdev.disk();
         let file = Arc::new(BackingFile::new(file), GFP_KERNEL)?;
-        let backing = Arc::new(Backing::new(file, settings, flags), GFP_KERNEL)?;
+        backing = Arc::new(Backing::new(file, settings, flags), GFP_KERNEL)?;
         // Nothing has been changed before this, and nothing fails after it. The
         // queue need not be frozen, for I/O to a device that is not bound does
         // not get this far.
@@ -112,11 +117,11 @@ impl LoopDevice {
             disk.set_read_only(backing.is_read_only());
             // What others have written so far. Their errors are theirs.
             let _ = backing.file().fsync();
-            self.workers.set_backing(Some(backing.clone()));
+            self.workers.set_backing(backing.clone());
             let sysfs = GroupRegistration::new(disk, &sysfs::GROUP).ok();
             disk.set_capacity(backing.sectors());
             *state = State::Bound(Bound {
-                backing,
+                backing: backing.clone(),
                 _sysfs: sysfs,
                 _module: ModuleRef::get(&THIS_MODULE),
             });
@@ -142,6 +147,9 @@ impl LoopDevice {
                 return Err(EBADF);
             }
             let backing = device.workers.backing().ok_or(EINVAL)?;
+            if backing.is_run_down() {
+                return Err(EINVAL);
+            }
             next = backing.file().as_disk_of::<Self>();
         }
         match file.is_file_or_block_device() {
@@ -158,11 +166,15 @@ impl LoopDevice {
     pub(super) fn clear_fd(&self, disk: &Disk<Self>) -> Result {
         // A device that is about to lose its file must not be found bound by one
         // that is about to be put on top of it.
-        let _validate = self.shared.validate.lock();
-        let mut state = self.state.lock();
-        state.bound()?.backing.set_autoclear();
+        let _validate = self.shared.validate.lock_killable()?;
+        let mut state = self.state.lock_killable()?;
+        let backing = &state.bound()?.backing;
+        backing.set_autoclear();
         if disk.openers() == 1 {
-            // Keep others out; who called us closes the device last.
+            // Keep others out; who called us closes the device last. Until then
+            // the device works, so that what has been written to its page cache
+            // reaches the file.
+            backing.set_run_down();
             state.run_down();
         }
         Ok(())
@@ -170,14 +182,13 @@ impl LoopDevice {
 
     /// Takes the backing file away. Called when the device has been closed for
     /// the last time, so there is no I/O. Sleeps.
-    pub(super) fn detach(&self, disk: &Disk<Self>, bound: Bound) {
+    pub(super) fn detach(&self, disk: Releasing<'_, Self>, bound: Bound) {
         let Bound {
             backing,
             _sysfs: sysfs,
             _module: module,
         } = bound;
-        let published = self.workers.set_backing(None);
-        self.workers.free_all();
+        let published = self.workers.clear_backing();
 
         let mut update = disk.start_limits_update();
         update.set_block_size(SECTOR_SIZE);
@@ -188,7 +199,7 @@ impl LoopDevice {
         drop(sysfs);
         disk.uevent_change();
         disk.media_changed();
-        if rescan_in_release(disk).is_err() {
+        if disk.rescan_partitions().is_err() {
             pr_warn!("rloop{}: partitions not removed\n", self.number);
         }
         disk.suppress_partition_scan(true);

@@ -28,6 +28,9 @@ pub(crate) struct Backing {
     settings: Settings,
     /// `LO_FLAGS_*`. Changed under the state lock, read anywhere.
     flags: Atomic<u32>,
+    /// Whether the file will be let go with nobody else getting to use the
+    /// device. Changed under the validate lock.
+    run_down: Atomic<bool>,
 }
 
 impl Backing {
@@ -36,6 +39,7 @@ impl Backing {
             file,
             settings,
             flags: Atomic::new(flags),
+            run_down: Atomic::new(false),
         }
     }
 
@@ -77,6 +81,17 @@ impl Backing {
     /// Lets the file go when the device is closed. Called under the state lock.
     pub(super) fn set_autoclear(&self) {
         self.flags.store(self.flags() | flags::AUTOCLEAR, Relaxed);
+    }
+
+    /// Returns whether the device has run down: then nothing new is put on top of
+    /// it.
+    pub(super) fn is_run_down(&self) -> bool {
+        self.run_down.load(Relaxed)
+    }
+
+    /// Marks the device as run down. Called under the validate lock.
+    pub(super) fn set_run_down(&self) {
+        self.run_down.store(true, Relaxed);
     }
 
     /// Returns how large the device is now, in sectors; 0 if the file does not

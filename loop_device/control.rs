@@ -29,28 +29,29 @@ use crate::{
             MiscOperations,
             MiscVTable, //
         },
+        module::THIS_MODULE,
+        sync::{
+            new_killable_mutex,
+            KillableMutex,
+            LockKillable as _, //
+        },
         uapi,
     },
     hw_queue_depth,
     loop_worker::report::Report,
-    THIS_MODULE,
 };
 use kernel::{
-    new_mutex,
     prelude::*,
     rbtree::{
         RBTree,
         RBTreeNode, //
     },
     str::CString,
-    sync::{
-        Arc,
-        Mutex, //
-    },
+    sync::Arc, //
 };
 
 /// The largest minor number (`MINORMASK`), which is the device's own.
-const MAX_NUMBER: u32 = (1 << 20) - 1;
+pub(crate) const MAX_NUMBER: u32 = (1 << 20) - 1;
 
 /// The most that one request transfers, in sectors: 1280 KiB, the C driver's.
 const MAX_HW_SECTORS: u32 = 2560;
@@ -60,7 +61,7 @@ const MAX_HW_SECTORS: u32 = 2560;
 pub(crate) struct Control {
     // Devices go before what they need.
     #[pin]
-    devices: Mutex<RBTree<u32, Slot>>,
+    devices: KillableMutex<RBTree<u32, Slot>>,
     shared: Arc<Shared>,
     debugfs: Arc<Dir>,
     major: BlockMajor,
@@ -82,27 +83,29 @@ struct Device {
 }
 
 impl Control {
-    /// Makes the driver and its first `devices` devices. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// `EINVAL` if there are not as many minor numbers.
-    pub(crate) fn new(devices: u32) -> impl PinInit<Self, Error> {
+    /// Makes the driver, without devices. Sleeps.
+    pub(crate) fn new() -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            devices <- new_mutex!(RBTree::new(), "rust_loop_control"),
+            devices <- new_killable_mutex!(RBTree::new(), "rust_loop_control"),
             shared: Arc::pin_init(Shared::new(), GFP_KERNEL)?,
             debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
             major: BlockMajor::register_dynamic(c"rloop")?,
         })
-        .pin_chain(move |this| {
-            if devices > MAX_NUMBER + 1 {
-                return Err(EINVAL);
+    }
+
+    /// Adds the first `devices` devices, or as many as can be had. Sleeps.
+    pub(crate) fn add_first(&self, devices: u32) {
+        for number in 0..devices {
+            match self.add(Some(number)) {
+                Ok(_) => (),
+                // Somebody has been faster, through the control device.
+                Err(err) if err == EEXIST => (),
+                Err(err) => {
+                    pr_warn!("rloop{number} not added ({})\n", err.to_errno());
+                    return;
+                }
             }
-            for number in 0..devices {
-                this.add(Some(number))?;
-            }
-            Ok(())
-        })
+        }
     }
 
     /// Adds a device with the given number, or with the smallest that is free,
@@ -130,7 +133,7 @@ impl Control {
 
     /// Enters a number in the table.
     fn reserve(&self, number: Option<u32>) -> Result<u32> {
-        let mut devices = self.devices.lock();
+        let mut devices = self.devices.lock_killable()?;
         let number = match number {
             Some(number) if devices.get(&number).is_some() => return Err(EEXIST),
             Some(number) => number,
@@ -177,7 +180,7 @@ impl Control {
     /// `ENODEV` if there is none with this number, `EBUSY` if it is in use.
     fn remove(&self, number: u32) -> Result {
         let device = {
-            let mut devices = self.devices.lock();
+            let mut devices = self.devices.lock_killable()?;
             let slot = devices.get_mut(&number).ok_or(ENODEV)?;
             match core::mem::replace(slot, Slot::Reserved) {
                 Slot::Reserved => return Err(ENODEV),
@@ -202,7 +205,7 @@ impl Control {
     fn get_free(&self) -> Result<u32> {
         let mut after = None;
         // One device at a time, as its state is locked outside the control lock.
-        while let Some((number, device)) = self.next_device(after) {
+        while let Some((number, device)) = self.next_device(after)? {
             if device.is_unbound() {
                 return Ok(number);
             }
@@ -212,17 +215,17 @@ impl Control {
     }
 
     /// Returns the first device with a number greater than `after`.
-    fn next_device(&self, after: Option<u32>) -> Option<(u32, Arc<LoopDevice>)> {
-        let mut devices = self.devices.lock();
+    fn next_device(&self, after: Option<u32>) -> Result<Option<(u32, Arc<LoopDevice>)>> {
+        let mut devices = self.devices.lock_killable()?;
         let from = after.map_or(0, |number| number + 1);
         let mut cursor = devices.cursor_lower_bound_mut(&from);
         while let Some(at) = cursor {
             if let (&number, Slot::Present(device)) = at.current() {
-                return Some((number, device.registration.data().clone()));
+                return Ok(Some((number, device.registration.data().clone())));
             }
             cursor = at.move_next();
         }
-        None
+        Ok(None)
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::abstractions::{
     block::disk::Disk,
+    sync::LockKillable as _,
     uapi::{
         flags,
         LoopInfo64, //
@@ -29,7 +30,7 @@ impl LoopDevice {
     /// `ENXIO` if the device has no backing file, or what the filesystem says
     /// when it is asked about the file.
     pub(super) fn get_status(&self) -> Result<LoopInfo64> {
-        let backing = self.state.lock().bound()?.backing.clone();
+        let backing = self.state.lock_killable()?.bound()?.backing.clone();
         let settings = backing.settings();
         let mut info = LoopInfo64::default();
         info.lo_number = self.number;
@@ -53,7 +54,7 @@ impl LoopDevice {
     /// `ENXIO` if the device has no backing file, `EINVAL` and `EOVERFLOW` as
     /// [`Settings::new`]. Nothing is changed then.
     pub(super) fn set_status(&self, disk: &Disk<Self>, info: &LoopInfo64) -> Result {
-        let mut state = self.state.lock();
+        let mut state = self.state.lock_killable()?;
         let bound = state.bound_mut()?;
         let settings = Settings::new(info)?;
         let old_flags = bound.backing.flags();
@@ -68,7 +69,7 @@ impl LoopDevice {
         let old = {
             // Commands are for the file as it was when they came.
             let _frozen = disk.freeze();
-            self.workers.set_backing(Some(new.clone()))
+            self.workers.set_backing(new.clone())
         };
         drop((old, core::mem::replace(&mut bound.backing, new.clone())));
         if scan {
@@ -90,7 +91,7 @@ impl LoopDevice {
     ///
     /// `ENXIO` if the device has no backing file.
     pub(super) fn update_capacity(&self, disk: &Disk<Self>) -> Result {
-        let state = self.state.lock();
+        let state = self.state.lock_killable()?;
         disk.set_capacity(state.bound()?.backing.sectors());
         Ok(())
     }

@@ -17,19 +17,17 @@ use super::{
     LoopWorker,
     WorkerSet, //
 };
-use crate::{
-    abstractions::{
-        cgroup::BlkcgCss,
-        debugfs::{
-            Show,
-            ShowVTable, //
-        },
-        timer::{
-            self,
-            DeferrableTimer, //
-        },
+use crate::abstractions::{
+    cgroup::BlkcgCss,
+    debugfs::{
+        Show,
+        ShowVTable, //
     },
-    THIS_MODULE,
+    module::THIS_MODULE,
+    timer::{
+        self,
+        DeferrableTimer, //
+    },
 };
 use kernel::{
     page::PAGE_SIZE,

@@ -44,6 +44,7 @@ use kernel::{
     },
     types::{
         ForeignOwnable,
+        NotThreadSafe,
         Opaque, //
     },
 };
@@ -61,7 +62,7 @@ pub(crate) trait DiskOperations: Operations {
     fn open(this: ArcBorrow<'_, Self>, disk: &Disk<Self>) -> Result;
 
     /// Somebody has closed the disk.
-    fn release(this: ArcBorrow<'_, Self>, disk: &Disk<Self>);
+    fn release(this: ArcBorrow<'_, Self>, disk: Releasing<'_, Self>);
 
     /// An ioctl that the block layer does not know. Returns what the system
     /// call shall return.
@@ -154,7 +155,8 @@ impl<T: DiskOperations> DiskVTable<T> {
     unsafe extern "C" fn release_callback(disk: *mut bindings::gendisk) {
         // SAFETY: The block layer calls this with a live disk of ours.
         let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
-        T::release(this, disk);
+        // INVARIANT: The block layer holds `open_mutex`.
+        T::release(this, Releasing(disk, NotThreadSafe));
     }
 
     /// # Safety
@@ -329,17 +331,35 @@ impl<T: DiskOperations> Disk<T> {
             // SAFETY: The queue lives as long as the disk.
             memflags: unsafe { bindings::rust_loop_helper_blk_mq_freeze_queue(self.queue()) },
             disk: self,
+            _not_send: NotThreadSafe,
         }
     }
 }
 
-/// See [`DiskOperations::release`]: what may be done only there.
+/// A disk that somebody is closing.
 ///
-/// Removes all partitions, those that were added by hand included. Must be
-/// called with `open_mutex` held, as it is in `release`. Sleeps.
-pub(crate) fn rescan_in_release<T: DiskOperations>(disk: &Disk<T>) -> Result {
-    // SAFETY: By the type invariant the disk is alive.
-    to_result(unsafe { bindings::bdev_disk_changed(disk.as_raw(), false) })
+/// # Invariants
+///
+/// The disk's `open_mutex` is held.
+#[derive(Clone, Copy)]
+pub(crate) struct Releasing<'a, T: DiskOperations>(&'a Disk<T>, NotThreadSafe);
+
+impl<T: DiskOperations> Releasing<'_, T> {
+    /// Looks for partitions again. On a disk without capacity this removes all
+    /// there are, those that were added by hand included. Sleeps.
+    pub(crate) fn rescan_partitions(&self) -> Result {
+        // SAFETY: By the type invariants the disk is alive and `open_mutex` is
+        // held.
+        to_result(unsafe { bindings::bdev_disk_changed(self.0.as_raw(), false) })
+    }
+}
+
+impl<T: DiskOperations> core::ops::Deref for Releasing<'_, T> {
+    type Target = Disk<T>;
+
+    fn deref(&self) -> &Disk<T> {
+        self.0
+    }
 }
 
 /// See [`Disk::suppress_uevents`].
@@ -355,7 +375,9 @@ impl<T: DiskOperations> Drop for UeventsSuppressed<'_, T> {
 /// See [`Disk::freeze`].
 pub(crate) struct Frozen<'a, T: DiskOperations> {
     disk: &'a Disk<T>,
+    // Flags of the task that has frozen the queue.
     memflags: c_uint,
+    _not_send: NotThreadSafe,
 }
 
 impl<T: DiskOperations> Drop for Frozen<'_, T> {

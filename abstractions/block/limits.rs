@@ -11,7 +11,8 @@ use super::disk::{
 };
 use kernel::{
     error::to_result,
-    prelude::*, //
+    prelude::*,
+    types::NotThreadSafe, //
 };
 
 /// The limits that a driver sets (`struct queue_limits`).
@@ -38,6 +39,8 @@ pub(crate) struct Limits {
 pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
     disk: &'a Disk<T>,
     lim: bindings::queue_limits,
+    // The limits lock is a mutex, which belongs to a task.
+    _not_send: NotThreadSafe,
 }
 
 impl<T: DiskOperations> Disk<T> {
@@ -46,7 +49,11 @@ impl<T: DiskOperations> Disk<T> {
         let mut lim = bindings::queue_limits::default();
         // SAFETY: The queue lives as long as the disk.
         unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue(), &mut lim) };
-        LimitsUpdate { disk: self, lim }
+        LimitsUpdate {
+            disk: self,
+            lim,
+            _not_send: NotThreadSafe,
+        }
     }
 }
 

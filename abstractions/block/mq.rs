@@ -181,19 +181,34 @@ impl<T: Operations> Request<T> {
         unsafe { BlkcgCss::of_bio(bio) }
     }
 
-    /// Returns the request's memory, from its beginning, for one transfer.
+    /// Returns the request's memory, from its beginning, for one transfer. There
+    /// is none unless the request reads or writes.
     pub(crate) fn segments(&self) -> Segments<'_> {
-        // SAFETY: By the type invariant the request is valid; it cannot be
-        // ended or advanced while `self` is borrowed.
-        unsafe { Segments::new((*self.rq.as_ptr()).bio) }
+        let bio = match self.op() {
+            // SAFETY: By the type invariant the request is valid.
+            Op::Read | Op::Write => unsafe { (*self.rq.as_ptr()).bio },
+            _ => core::ptr::null_mut(),
+        };
+        // SAFETY: The bios of a read or write have segments for all that they
+        // transfer. The request cannot be ended or advanced while `self` is
+        // borrowed.
+        unsafe { Segments::new(bio) }
     }
 
     /// Stops the block layer from sending discards to this queue, without
     /// waiting for those that are under way. For use before ending a discard
     /// that the device turned out not to support. Any context.
     pub(crate) fn disable_discard(&self) {
-        // SAFETY: By the type invariant the request and its queue are valid.
-        unsafe { bindings::rust_loop_helper_blk_queue_disable_discard((*self.rq.as_ptr()).q) };
+        // SAFETY: By the type invariant the request and its queue are valid. As
+        // in the function called, single words of the limits are cleared, which
+        // the block layer reads without a lock; the hardware's limit is, so that
+        // no later change of other limits brings the first one back.
+        unsafe {
+            let queue = (*self.rq.as_ptr()).q;
+            bindings::rust_loop_helper_blk_queue_disable_discard(queue);
+            (&raw mut (*queue).limits.max_hw_discard_sectors).write_volatile(0);
+            (&raw mut (*queue).limits.discard_granularity).write_volatile(0);
+        }
     }
 
     /// The same as [`Self::disable_discard`] for write-zeroes.
@@ -355,8 +370,15 @@ pub(crate) struct TagSet<T: Operations> {
 }
 
 impl<T: Operations> TagSet<T> {
+    /// The driver's memory begins where `struct request` ends.
+    const PDU_IS_ALIGNED: () = assert!(
+        size_of::<bindings::request>() % align_of::<Pdu<T>>() == 0
+            && align_of::<Pdu<T>>() <= align_of::<bindings::request>()
+    );
+
     /// Allocates the requests. May sleep.
     pub(crate) fn new(options: TagSetOptions) -> impl PinInit<Self, Error> {
+        let () = Self::PDU_IS_ALIGNED;
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::blk_mq_tag_set| {
                 // SAFETY: `slot` is valid for writes. All zeroes is a valid
