@@ -354,7 +354,7 @@ uevents_begin() {
 # uevents DEVICE: "change" events seen so far.
 uevents() {
 	awk -v path="/block/${1#/dev/}" '
-		$3 == "change" && substr($4, length($4) - length(path) + 1) == path { n++ }
+		$2 == "change" && substr($3, length($3) - length(path) + 1) == path { n++ }
 		END { print n + 0 }' "$WORK/uevents"
 }
 
