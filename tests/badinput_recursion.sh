@@ -53,6 +53,27 @@ mutual() {
 	detach "${DEV}0"
 }
 
+# A device on its way out is nothing to build on.
+detaching_device() {
+	setup
+	attach "${DEV}0" "$WORK/image"
+	udevadm settle
+	python3 - "${DEV}0" "${DEV}1" <<-'PYTHON'
+		import errno, fcntl, os, sys
+		below = os.open(sys.argv[1], os.O_RDWR)
+		above = os.open(sys.argv[2], os.O_RDWR)
+		fcntl.ioctl(below, 0x4C01, 0)
+		try:
+		    fcntl.ioctl(above, 0x4C00, below)
+		except OSError as error:
+		    assert error.errno == errno.EINVAL, error
+		else:
+		    fcntl.ioctl(above, 0x4C01, 0)
+		    sys.exit("attached to a device on its way out")
+	PYTHON
+	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
+}
+
 # The walk down a stack while its devices come and go.
 race() {
 	setup
@@ -99,6 +120,7 @@ race() {
 it "on itself" itself
 it "on itself by another node" by_another_node
 it "on an unbound device" unbound_device
+it "on a device being detached" detaching_device
 it "on a device above it" mutual
 it "stacks that come and go" race
 

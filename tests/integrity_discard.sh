@@ -163,6 +163,9 @@ cannot_punch() {
 	matches_model
 	same "$(sysfs_attr "${DEV}0" queue/discard_max_bytes)" 0 "discard_max_bytes"
 	must_fail blkdiscard -f "${DEV}0"
+	# Another limit is changed: what was cleared stays cleared.
+	echo 64 >"/sys/block/${PREFIX}0/queue/max_sectors_kb"
+	same "$(sysfs_attr "${DEV}0" queue/discard_max_bytes)" 0 "discard_max_bytes later"
 	blkdiscard -f -z -o 2M -l 1M "${DEV}0"
 	zero_model 32 16
 	matches_model

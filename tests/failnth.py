@@ -1,0 +1,140 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Fail the first, second, third... allocation of one operation.
+
+usage: failnth.py load MODULE-FILE PARAMETERS
+       failnth.py attach DEVICE IMAGE
+       failnth.py add CONTROL NUMBER
+
+Each round repeats the operation with a later allocation failing, until a round
+ends without any failure. A round may succeed (some allocations can be done
+without) or end with ENOMEM; what it did is undone before the next. Needs a
+kernel with CONFIG_FAILSLAB and failslab's ignore-gfp-wait off.
+"""
+
+import ctypes
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+import time
+
+SET_FD = 0x4C00
+CLR_FD = 0x4C01
+CTL_ADD = 0x4C80
+CTL_REMOVE = 0x4C81
+SYS_FINIT_MODULE = 313
+
+LIMIT = 2000
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+def injected(nth, operation):
+    """Run with the nth allocation failing: (was it reached, errno or 0)."""
+    path = f"/proc/self/task/{os.getpid()}/fail-nth"
+    control = os.open(path, os.O_RDWR)
+    result = 0
+    try:
+        os.write(control, str(nth).encode())
+        try:
+            operation()
+        except OSError as error:
+            result = error.errno
+        left = int(os.pread(control, 16, 0).split(b"\0")[0])
+        os.pwrite(control, b"0", 0)
+    finally:
+        os.close(control)
+    return left == 0, result
+
+
+def retried(operation):
+    """udev may have the device open for a moment."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return operation()
+        except OSError as error:
+            if error.errno not in (errno.EBUSY, errno.ENXIO) or time.monotonic() > end:
+                raise
+        time.sleep(0.02)
+
+
+def rmmod(name):
+    end = time.monotonic() + 20
+    while subprocess.run(["rmmod", name], capture_output=True).returncode:
+        if time.monotonic() > end:
+            sys.exit(f"{name} cannot be unloaded")
+        time.sleep(0.05)
+
+
+def load(path, parameters):
+    name = os.path.basename(path).split(".")[0]
+    module = os.open(path, os.O_RDONLY)
+    text = ctypes.create_string_buffer(parameters.encode())
+
+    def operation():
+        if libc.syscall(SYS_FINIT_MODULE, module, text, 0):
+            raise OSError(ctypes.get_errno(), "finit_module")
+
+    def undo():
+        rmmod(name)
+
+    return operation, undo
+
+
+def attach(device, image):
+    backing = os.open(image, os.O_RDWR)
+    handle = os.open(device, os.O_RDWR)
+
+    def operation():
+        fcntl.ioctl(handle, SET_FD, backing)
+
+    def undo():
+        nonlocal handle
+        fcntl.ioctl(handle, CLR_FD)
+        os.close(handle)
+        handle = retried(lambda: os.open(device, os.O_RDWR))
+
+    return operation, undo
+
+
+def add(control, number):
+    handle = os.open(control, os.O_RDWR)
+    number = int(number)
+
+    def operation():
+        fcntl.ioctl(handle, CTL_ADD, number)
+
+    def undo():
+        retried(lambda: fcntl.ioctl(handle, CTL_REMOVE, number))
+
+    return operation, undo
+
+
+def main():
+    operation, undo = {"load": load, "attach": attach, "add": add}[sys.argv[1]](*sys.argv[2:])
+    failures = 0
+    nth = 1
+    while True:
+        reached, result = injected(nth, operation)
+        if result == 0:
+            undo()
+        elif result != errno.ENOMEM:
+            print(f"allocation {nth}: {errno.errorcode.get(result, result)}")
+        if not reached:
+            break
+        failures += result != 0
+        # The first ones one by one, the long tail in larger steps.
+        nth += 1 if nth < 60 else 1 + nth // 20
+        if nth > LIMIT:
+            break
+    print(f"{nth} rounds' worth of allocations, {failures} refused")
+    if not failures:
+        sys.exit("no allocation failed")
+    if result:
+        sys.exit(f"failed without an injected failure: {os.strerror(result)}")
+
+
+if __name__ == "__main__":
+    main()
