@@ -101,7 +101,8 @@ stock_boot_build()
 		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
 	done
 	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
-	mv "$from/vmlinuz" "$dir/vmlinuz"
+	# The name of one that is not signed says so.
+	mv "$from"/vmlinuz* "$dir/vmlinuz"
 	modules_layout "$dir" "$KERNEL_NAME"
 	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
 	tar -C "$from" -c --ignore-failed-read "${STOCK_MODULES[@]/#/kernel/}" |
