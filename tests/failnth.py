@@ -12,22 +12,19 @@ without) or end with ENOMEM; what it did is undone before the next. Needs a
 kernel with CONFIG_FAILSLAB and failslab's ignore-gfp-wait off.
 """
 
-import ctypes
 import errno
 import fcntl
 import os
-import subprocess
 import sys
-import time
+
+import kmod
 
 SET_FD = 0x4C00
 CLR_FD = 0x4C01
 CTL_ADD = 0x4C80
 CTL_REMOVE = 0x4C81
-SYS_FINIT_MODULE = 313
 
 LIMIT = 2000
-libc = ctypes.CDLL(None, use_errno=True)
 
 
 def injected(nth, operation):
@@ -48,37 +45,14 @@ def injected(nth, operation):
     return left == 0, result
 
 
-def retried(operation):
-    """udev may have the device open for a moment."""
-    end = time.monotonic() + 20
-    while True:
-        try:
-            return operation()
-        except OSError as error:
-            if error.errno not in (errno.EBUSY, errno.ENXIO) or time.monotonic() > end:
-                raise
-        time.sleep(0.02)
-
-
-def rmmod(name):
-    end = time.monotonic() + 20
-    while subprocess.run(["rmmod", name], capture_output=True).returncode:
-        if time.monotonic() > end:
-            sys.exit(f"{name} cannot be unloaded")
-        time.sleep(0.05)
-
-
 def load(path, parameters):
     name = os.path.basename(path).split(".")[0]
-    module = os.open(path, os.O_RDONLY)
-    text = ctypes.create_string_buffer(parameters.encode())
 
     def operation():
-        if libc.syscall(SYS_FINIT_MODULE, module, text, 0):
-            raise OSError(ctypes.get_errno(), "finit_module")
+        kmod.load(path, parameters.encode())
 
     def undo():
-        rmmod(name)
+        kmod.unload(name)
 
     return operation, undo
 
@@ -94,7 +68,7 @@ def attach(device, image):
         nonlocal handle
         fcntl.ioctl(handle, CLR_FD)
         os.close(handle)
-        handle = retried(lambda: os.open(device, os.O_RDWR))
+        handle = kmod.retried(os.open, device, os.O_RDWR)
 
     return operation, undo
 
@@ -107,7 +81,7 @@ def add(control, number):
         fcntl.ioctl(handle, CTL_ADD, number)
 
     def undo():
-        retried(lambda: fcntl.ioctl(handle, CTL_REMOVE, number))
+        kmod.retried(fcntl.ioctl, handle, CTL_REMOVE, number)
 
     return operation, undo
 

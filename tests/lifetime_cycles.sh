@@ -9,25 +9,11 @@
 
 cycles=100
 
-one_cycle() {
-	modprobe "$DRIVER" max_loop=1
-	wait_until 10 test -b "${DEV}0"
-	losetup "${DEV}0" "$WORK/image"
-	dd if="$WORK/data" of="${DEV}0" bs=64K oflag=direct status=none
-	dd if="${DEV}0" bs=64K count=4 iflag=direct status=none | cmp - "$WORK/data"
-	losetup -d "${DEV}0"
-	wait_until 10 is_unbound "${DEV}0"
-	wait_until 10 rmmod "$DRIVER" 2>/dev/null
-}
-
 load_cycles() {
-	local i
 	truncate -s 1M "$WORK/image"
-	random_file "$WORK/data" 256K
-	for ((i = 0; i < cycles; i++)); do
-		note "cycle $i"
-		one_cycle
-	done
+	# No program is started in between, so that a hundred are affordable on
+	# the debug kernel too.
+	python3 -S "$TESTS/cycles.py" "$(modinfo -n "$DRIVER")" "${DEV}0" "$WORK/image" "$cycles"
 	[[ ! -e $CTL ]] || wait_until 10 test ! -e "$CTL" || fail "$CTL still there"
 }
 

@@ -19,7 +19,7 @@ faults() {
 loading() {
 	faults
 	! is_loaded || unload_driver
-	python3 "$TESTS/failnth.py" load "$(modinfo -n "$DRIVER")" max_loop=3
+	python3 -S "$TESTS/failnth.py" load "$(modinfo -n "$DRIVER")" max_loop=3
 	! is_loaded || unload_driver
 	[[ ! -e $CTL ]] || wait_until 10 test ! -e "$CTL" || fail "$CTL left behind"
 	[[ ! -e $DEBUGFS/$DRIVER ]] || fail "debugfs directory left behind"
@@ -30,7 +30,7 @@ loading() {
 adding() {
 	faults
 	ensure_driver
-	python3 "$TESTS/failnth.py" add "$CTL" 20
+	python3 -S "$TESTS/failnth.py" add "$CTL" 20
 	udevadm settle
 	[[ ! -d /sys/block/${PREFIX}20 ]] || fail "device left behind"
 }
@@ -39,7 +39,7 @@ attaching() {
 	faults
 	ensure_driver
 	truncate -s 1M "$WORK/image"
-	python3 "$TESTS/failnth.py" attach "${DEV}0" "$WORK/image"
+	python3 -S "$TESTS/failnth.py" attach "${DEV}0" "$WORK/image"
 	is_unbound "${DEV}0" || fail "still bound"
 	attach "${DEV}0" "$WORK/image"
 	dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none
