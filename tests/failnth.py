@@ -100,7 +100,7 @@ def main():
             break
         failures += result != 0
         # The first ones one by one, the long tail in larger steps.
-        nth += 1 if nth < 60 else 1 + nth // 20
+        nth += 1 if nth < 30 else 1 + nth // 10
         if nth > LIMIT:
             break
     print(f"{nth} rounds' worth of allocations, {failures} refused")

@@ -19,7 +19,7 @@ faults() {
 loading() {
 	faults
 	! is_loaded || unload_driver
-	python3 -S "$TESTS/failnth.py" load "$(modinfo -n "$DRIVER")" max_loop=3
+	python3 -S "$TESTS/failnth.py" load "$(modinfo -n "$DRIVER")" max_loop=1
 	! is_loaded || unload_driver
 	[[ ! -e $CTL ]] || wait_until 10 test ! -e "$CTL" || fail "$CTL left behind"
 	[[ ! -e $DEBUGFS/$DRIVER ]] || fail "debugfs directory left behind"
