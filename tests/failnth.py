@@ -64,10 +64,16 @@ def attach(device, image):
     def operation():
         fcntl.ioctl(handle, SET_FD, backing)
 
+    def unbound():
+        if os.path.exists(f"/sys/block/{os.path.basename(device)}/loop"):
+            raise OSError(errno.EBUSY, "still bound")
+
+    # While udev has it open too it is bound until udev closes it, or we reopen.
     def undo():
         nonlocal handle
         fcntl.ioctl(handle, CLR_FD)
         os.close(handle)
+        kmod.retried(unbound)
         handle = kmod.retried(os.open, device, os.O_RDWR)
 
     return operation, undo
