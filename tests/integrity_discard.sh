@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 512M
+# leaks: no
 #
 # Discard and write-zeroes, and what they do to the backing file.
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024
-# timeout: 150 500
+# leaks: no
+# timeout: 150 900
 #
 # What fio wrote is what fio reads, for each legal request size and order.
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1536
-# timeout: 120 400
+# leaks: no
+# timeout: 120 900
 #
 # Filesystems on the device keep what was stored in them.
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 256M
+# leaks: no
 #
 # Backed by a disk, and loops on loops of either driver.
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024
+# leaks: no
 #
 # Requests of several bios, of bios that begin in the middle of a vector, and
 # of vectors smaller than a page.

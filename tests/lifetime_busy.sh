@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768
+# leaks: no
 #
 # The module stays while anything of it is in use.
 

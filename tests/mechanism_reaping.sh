@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768
+# leaks: no
 #
 # Idle workers are freed after idle_timeout_secs, and not before.
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 64M
+# leaks: no
 #
 # Each cgroup that issues I/O has a worker of its own; the root cgroup, and
 # what has no cgroup, uses the rootcg queue.
