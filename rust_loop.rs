@@ -16,6 +16,8 @@
 //! `/dev/rloopN` for `/dev/loopN`.
 
 #![deny(unsafe_code)]
+// A kernel module exports nothing: its documentation is for readers of the source.
+#![allow(rustdoc::private_intra_doc_links)]
 
 mod abstractions;
 mod loop_cmd;
