@@ -80,6 +80,8 @@ install_host_packages()
 {
 	export DEBIAN_FRONTEND=noninteractive
 
+	# An interrupted run may have left packages unpacked only.
+	dpkg --configure -a
 	apt-get install -y --no-install-recommends "$@" ||
 		{ apt-get update && apt-get install -y --no-install-recommends "$@"; }
 }

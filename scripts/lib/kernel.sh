@@ -5,7 +5,7 @@
 # debug) a directory with what a module needs to be built (kdir) and a guest
 # needs to boot (boot/).
 
-# The series the driver is written for; nothing else in the project names them.
+# The series the driver is written for; no other place decides by them.
 KERNEL_SERIES=(7.2 7.3)
 
 KERNEL_CHOICE=$CACHE/kernel-choice
