@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
-# timeout: 120 400
 #
 # What cannot be attached is refused with the right errno, and leaves the
 # device as it was.
@@ -10,9 +9,7 @@
 
 setup() {
 	ensure_driver
-	random_file "$WORK/image" 1M
-	defer 'rm -f "$WORK/image"; detach_quietly "${DEV}0"'
-	uevents_begin
+	defer 'detach_quietly "${DEV}0"'
 }
 
 # Unbound, silent, and fit for the next attach.
@@ -23,9 +20,10 @@ untouched() {
 	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "logical block size"
 	expect ENXIO loopctl status "${DEV}0"
 	uevents_work "${DEV}0"
-	losetup "${DEV}0" "$WORK/image"
+	expect ok loopctl configure "${DEV}0" "$WORK/image"
 	cmp "$WORK/image" "${DEV}0"
-	detach "${DEV}0"
+	expect ok loopctl clr-fd "${DEV}0"
+	wait_until 10 is_unbound "${DEV}0"
 }
 
 # refused ERRNO FILE [loopctl options]
@@ -138,6 +136,10 @@ exclusive_owner() {
 	wait_until 10 is_unbound "${DEV}0"
 	untouched
 }
+
+# One image and one listener for all.
+random_file "$WORK/image" 256K
+uevents_begin
 
 it "directory" refused EINVAL /tmp --file-mode ro
 it "socket" refused EINVAL socket

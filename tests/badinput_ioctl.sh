@@ -12,8 +12,7 @@ CONFIGURE=0x4C0A
 
 setup() {
 	ensure_driver
-	random_file "$WORK/image" 1M
-	defer 'rm -f "$WORK/image"'
+	[[ -e $WORK/image ]] || random_file "$WORK/image" 1M
 }
 
 bound() {
@@ -55,7 +54,10 @@ unknown() {
 
 # field NAME
 field() {
-	loopctl status "${DEV}0" | sed -n "s/^$1=//p"
+	local line
+	while read -r line; do
+		[[ $line != "$1="* ]] || echo "${line#*=}"
+	done < <(loopctl status "${DEV}0")
 }
 
 status() {

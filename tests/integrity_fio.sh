@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024
 # leaks: no
-# timeout: 150 900
 #
 # What fio wrote is what fio reads, for each legal request size and order.
 

@@ -2,7 +2,6 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1536
 # leaks: no
-# timeout: 120 900
 #
 # Filesystems on the device keep what was stored in them.
 

@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768
-# timeout: 200 900
 #
 # Load, attach, I/O, detach, unload: a hundred times, and nothing is left.
 

@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024
-# timeout: 120 900
 #
 # Loading, adding and attaching, with each of their allocations failing once.
 

@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 64M
-# timeout: 150 900
 #
 # Users are killed in the middle of what they do.
 

@@ -3,13 +3,15 @@
 """Issue one loop ioctl and print `ok` or the name of the errno.
 
 Unlike losetup this sends exactly what it is asked to send, sensible or not.
-The exit status is 0 whenever the kernel answered.
+The exit status is 0 whenever the kernel answered. As `serve` it reads commands
+from standard input, one a line, and ends each answer with a line of one dot.
 """
 
 import argparse
 import errno
 import fcntl
 import os
+import shlex
 import struct
 import sys
 
@@ -29,6 +31,19 @@ INFO = struct.Struct("=5Q4I64s64s32s2Q")
 CONFIG_HEAD = struct.Struct("=2I")
 
 ACCESS = {"ro": os.O_RDONLY, "rw": os.O_RDWR, "wo": os.O_WRONLY, "path": os.O_PATH}
+
+# What one command has opened.
+opened = []
+
+
+def keep(fd):
+    opened.append(fd)
+    return fd
+
+
+def close_all():
+    while opened:
+        os.close(opened.pop(0))
 
 
 def number(text):
@@ -50,24 +65,26 @@ def backing(args):
         return 0xFFFFFFFF
     if args.file == "socket":
         import socket  # slow to load, seldom needed
-        return socket.socket(socket.AF_UNIX).detach()
+        return keep(socket.socket(socket.AF_UNIX).detach())
     if args.file == "pipe":
-        return os.pipe()[0]
+        ends = os.pipe()
+        keep(ends[1])
+        return keep(ends[0])
     if args.file == "memfd":
-        fd = os.memfd_create("image")
+        fd = keep(os.memfd_create("image"))
         os.ftruncate(fd, 1 << 20)
         return fd
     mode = ACCESS[args.file_mode]
     if args.direct:
         mode |= os.O_DIRECT
-    return os.open(args.file, mode)
+    return keep(os.open(args.file, mode))
 
 
 def open_device(args):
     mode = ACCESS[args.dev_mode]
     if args.excl:
         mode |= os.O_EXCL
-    return os.open(args.device, mode)
+    return keep(os.open(args.device, mode))
 
 
 def configure(args):
@@ -113,11 +130,11 @@ def raw(args):
 def control(args):
     request = {"add": CTL_ADD, "remove": CTL_REMOVE, "get-free": CTL_GET_FREE}
     code = request[args.what] if args.what in request else number(args.what)
-    fd = os.open(args.control, os.O_RDWR)
+    fd = keep(os.open(args.control, os.O_RDWR))
     print(fcntl.ioctl(fd, code, args.index))
 
 
-def main():
+def make_parser():
     parser = argparse.ArgumentParser()
     commands = parser.add_subparsers(required=True)
 
@@ -162,15 +179,29 @@ def main():
     sub.add_argument("index", type=number, nargs="?", default=0)
     sub.set_defaults(run=control, quiet=True)
 
-    args = parser.parse_args()
+    return parser
+
+
+def answer(args):
     try:
         args.run(args)
+        if not args.quiet:
+            print("ok")
     except OSError as error:
         print(errno.errorcode.get(error.errno, error.errno))
+    finally:
+        close_all()
+
+
+def main():
+    parser = make_parser()
+    if sys.argv[1:] != ["serve"]:
+        answer(parser.parse_args())
         return
-    if not args.quiet:
-        print("ok")
+    for line in sys.stdin:
+        answer(parser.parse_args(shlex.split(line)))
+        print(".", flush=True)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
