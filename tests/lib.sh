@@ -209,6 +209,8 @@ run() {
 	for case in "${CASES[@]}"; do
 		eval "run_case $case"
 	done
+	# It is in memory, and the next script may share it.
+	rm -rf "$WORK"
 	exit "$FAILED"
 }
 

@@ -1,10 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2034,SC2054 # QEMU is for vm; commas are qemu's
+# shellcheck disable=SC2054 # commas are qemu's
 #
 # The command line of the virtual machine.
-
-QEMU=qemu-system-x86_64
 
 # On a busy host the emulated timers are late, and nothing else is wrong: the
 # kernel neither distrusts them nor calls late what is only slow. What tests
@@ -64,7 +62,7 @@ choose_accel()
 	if [ ! -w /dev/kvm ] || [ -n "$ICOUNT" ]; then
 		return 0
 	fi
-	answer=$CACHE/accel-$(key "$(uname -rv)" "$(stat -L -c %Y-%s "$(command -v "$QEMU")")")
+	answer=$CACHE/accel-$(key "$(uname -rv)" "$(emulator_name)")
 	if [ ! -s "$answer" ]; then
 		lock accel
 		[ -s "$answer" ] || try_kvm "$answer"
