@@ -64,9 +64,11 @@ def attach(device, image):
     def operation():
         fcntl.ioctl(handle, SET_FD, backing)
 
+    # Not by the directory "loop", for the failure may have been to make that.
     def unbound():
-        if os.path.exists(f"/sys/block/{os.path.basename(device)}/loop"):
-            raise OSError(errno.EBUSY, "still bound")
+        with open(f"/sys/block/{os.path.basename(device)}/size") as size:
+            if int(size.read()):
+                raise OSError(errno.EBUSY, "still bound")
 
     # While udev has it open too it is bound until udev closes it, or we reopen.
     def undo():
