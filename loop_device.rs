@@ -21,10 +21,10 @@
 //!
 //! In this order, outermost first:
 //!
-//! 1. the block layer's `open_mutex` of the disk, held in `open` and `release`;
-//! 2. the *validate lock* ([`Shared::validate`]), one for all devices, held while
+//! 1. the *validate lock* ([`Shared::validate`]), one for all devices, held while
 //!    a device gets another loop device as its backing file, so that two that do
 //!    so at once cannot become each other's;
+//! 2. the block layer's `open_mutex` of the disk, held in `open` and `release`;
 //! 3. the *state lock* ([`LoopDevice::state`]);
 //! 4. the limits lock of the queue, and freezing the queue;
 //! 5. the work lock, see [`crate::loop_worker`].
@@ -37,6 +37,7 @@ pub(crate) mod backing;
 pub(crate) mod control;
 
 mod attach;
+mod change_fd;
 mod geometry;
 mod ioctl;
 mod settings;
@@ -47,8 +48,8 @@ use self::backing::Backing;
 use crate::{
     abstractions::{
         block::{
+            bdev::BlockDevice,
             disk::{
-                BlockDevice,
                 Disk,
                 DiskOperations,
                 DiskVTable,
@@ -59,7 +60,9 @@ use crate::{
                 Operations,
                 Request, //
             },
+            registration::DISK_MAX_PARTS,
         },
+        fs::NoIoMappings,
         module::{
             ModuleRef,
             THIS_MODULE, //
@@ -88,13 +91,58 @@ pub(crate) struct Shared {
     /// See the head of this file.
     #[pin]
     validate: KillableMutex<()>,
+    /// The files of all devices.
+    no_io_mappings: Arc<NoIoMappings>,
+    /// What is said of partitions.
+    partitions: Partitions,
 }
 
 impl Shared {
-    fn new() -> impl PinInit<Self> {
-        pin_init!(Self {
+    fn new(partitions: Partitions) -> impl PinInit<Self, Error> {
+        try_pin_init!(Self {
             validate <- new_killable_mutex!((), "rust_loop_validate"),
+            no_io_mappings: Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?,
+            partitions,
         })
+    }
+}
+
+/// Minor numbers of a device and its partitions.
+#[derive(Clone, Copy)]
+pub(crate) struct Partitions {
+    /// The device has `1 << shift` minor numbers.
+    shift: u32,
+}
+
+impl Partitions {
+    /// Makes room for `max` partitions, and then looks for them on every device.
+    /// With 0, which partitions there are is a matter of each device, and their
+    /// minor numbers are from the range that all drivers share.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if a disk cannot have so many.
+    pub(crate) fn new(max: u32) -> Result<Self> {
+        let shift = u32::BITS - max.leading_zeros();
+        match shift <= DISK_MAX_PARTS.ilog2() {
+            true => Ok(Self { shift }),
+            false => Err(EINVAL),
+        }
+    }
+
+    /// Returns how many partitions there is room for.
+    pub(crate) fn max(self) -> u32 {
+        self.minors() - 1
+    }
+
+    /// Returns how many minor numbers a device has.
+    pub(crate) fn minors(self) -> u32 {
+        1 << self.shift
+    }
+
+    /// Returns whether all devices are searched for partitions.
+    fn scan(self) -> bool {
+        self.shift > 0
     }
 }
 
@@ -102,6 +150,7 @@ impl Shared {
 #[pin_data]
 pub(crate) struct LoopDevice {
     number: u32,
+    name: CString,
     shared: Arc<Shared>,
     workers: Workers,
     #[pin]
@@ -165,12 +214,12 @@ impl State {
 }
 
 impl LoopDevice {
-    fn new(number: u32, shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let name = CString::try_from_fmt(fmt!("rloop{number}"))?;
+    fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
         let workers = Workers::new(&name)?;
         Arc::pin_init(
             pin_init!(Self {
                 number,
+                name,
                 shared,
                 workers,
                 state <- new_killable_mutex!(State::Unbound, "rust_loop_state"),

@@ -13,7 +13,7 @@
 //!
 //! Everything unsafe is in [`abstractions`]. The user-space interface is that of
 //! the C driver, [`drivers/block/loop.c`](srctree/drivers/block/loop.c), with
-//! `/dev/rloopN` for `/dev/loopN`.
+//! `/dev/rloopN` for `/dev/loopN` unless the module stands in for that.
 
 #![deny(unsafe_code)]
 // A kernel module exports nothing: its documentation is for readers of the source.
@@ -26,12 +26,20 @@ mod loop_worker;
 
 use crate::{
     abstractions::{
+        block::major::BlockMajor,
         miscdevice::MiscRegistration,
-        module_param::int_param, //
+        module_param::{
+            bool_param,
+            int_param, //
+        }, //
     },
-    loop_device::control::{
-        Control,
-        MAX_NUMBER, //
+    loop_device::{
+        control::{
+            max_devices,
+            Control,
+            Names, //
+        },
+        Partitions, //
     },
 };
 use kernel::prelude::*;
@@ -62,25 +70,74 @@ int_param! {
         "Seconds after which an idle worker is freed. Default: 60";
 }
 
+int_param! {
+    /// For how many partitions each device has minor numbers of its own.
+    pub(crate) static max_part = 0, min i32::MIN, mode 0o444,
+        "Maximum number of partitions per loop device";
+}
+
+bool_param! {
+    /// Whether to stand in for the C driver.
+    pub(crate) static drop_in = false, mode 0o444,
+        "Take the names and numbers of the C loop driver: /dev/loopN. Default: no";
+}
+
 /// The loaded module: everything hangs on the control device.
 struct RustLoop {
-    _control: Pin<KBox<MiscRegistration<Control>>>,
+    // Devices are made on demand no longer, then none by the control device.
+    major: BlockMajor<Control>,
+    control: Pin<KBox<MiscRegistration<Control>>>,
+}
+
+impl RustLoop {
+    /// Registers the driver, without devices. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if another driver has the names.
+    fn register(names: Names, partitions: Partitions) -> Result<Self> {
+        let major = BlockMajor::register(names.major, names.device)?;
+        // As in the C driver: a limit only if somebody has set one.
+        let probe_limit = match max_loop.get().unsigned_abs() {
+            0 => None,
+            limit => max_loop.is_set().then_some(limit),
+        };
+        let control = Control::new(names, major.number(), partitions, probe_limit)?;
+        let control = KBox::pin_init(
+            MiscRegistration::new(names.control, names.control_minor, control),
+            GFP_KERNEL,
+        )?;
+        Ok(Self { major, control })
+    }
 }
 
 impl kernel::Module for RustLoop {
     fn init(_module: &'static ThisModule) -> Result<Self> {
+        let partitions = Partitions::new(max_part.get().max(0).unsigned_abs())?;
+        if partitions.max() > 0 {
+            // So that one sees what minor numbers devices have.
+            max_part.set(partitions.max().try_into()?);
+        }
         let devices = u32::try_from(max_loop.get())?;
-        if devices > MAX_NUMBER + 1 {
+        if devices > max_devices(partitions) {
             return Err(EINVAL);
         }
-        let control = KBox::pin_init(
-            MiscRegistration::new(c"rloop-control", Control::new()),
-            GFP_KERNEL,
-        )?;
+        let names = match drop_in.get() {
+            true => Names::DROP_IN,
+            false => Names::OWN,
+        };
+        let this = Self::register(names, partitions).inspect_err(|err| {
+            if drop_in.get() && *err == EBUSY {
+                pr_err!(
+                    "drop_in: another driver has the names of loop devices (is loop.ko loaded?)\n"
+                );
+            }
+        })?;
         // From here on somebody may open what there is, and whoever does so
         // holds a module that is about to be loaded: so nothing may fail.
-        control.add_first(devices);
+        this.major.enable_probe(this.control.data());
+        this.control.data().add_first(devices);
         pr_info!("module loaded\n");
-        Ok(Self { _control: control })
+        Ok(this)
     }
 }

@@ -5,7 +5,14 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
-use super::{bindings, block::segments::BvecIter, errno::eopnotsupp};
+use super::{
+    bindings,
+    block::{
+        bdev::DeviceFile,
+        segments::BvecIter, //
+    },
+    errno::eopnotsupp, //
+};
 use core::{
     mem::MaybeUninit,
     ptr::NonNull, //
@@ -16,9 +23,15 @@ use kernel::{
         File,
         LocalFile, //
     },
+    new_mutex,
     prelude::*,
+    rbtree::RBTree,
     str::BStr,
-    sync::aref::ARef,
+    sync::{
+        aref::ARef,
+        Arc,
+        Mutex, //
+    },
 };
 
 /// A mode of `fallocate` (`FALLOC_FL_*`). None of these changes the file size.
@@ -51,6 +64,82 @@ pub(crate) struct FileId {
     pub(crate) rdev: u64,
 }
 
+/// What reading and writing a file past the page cache takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DirectIo {
+    /// Whether the file allows it.
+    pub(crate) allowed: bool,
+    /// What positions and lengths are multiples of, in bytes; a power of two.
+    pub(crate) offset_align: u32,
+    /// What addresses in memory are multiples of, in bytes; a power of two.
+    pub(crate) mem_align: u32,
+}
+
+/// The files whose page cache is filled without starting I/O, by mapping.
+///
+/// A file may be in use more than once, and gets its own allocation flags back
+/// when the last use ends.
+#[pin_data]
+pub(crate) struct NoIoMappings {
+    #[pin]
+    uses: Mutex<RBTree<usize, NoIoUse>>,
+}
+
+struct NoIoUse {
+    count: usize,
+    orig_gfp: bindings::gfp_t,
+}
+
+impl NoIoMappings {
+    /// Creates the table.
+    pub(crate) fn new() -> impl PinInit<Self> {
+        pin_init!(Self {
+            uses <- new_mutex!(RBTree::new(), "rust_loop_mappings"),
+        })
+    }
+
+    fn start(&self, file: &File) -> Result {
+        // SAFETY: The file is alive, hence its mapping is.
+        let mapping = unsafe { (*file.as_ptr()).f_mapping };
+        let mut uses = self.uses.lock();
+        if let Some(found) = uses.get_mut(&(mapping as usize)) {
+            found.count += 1;
+            return Ok(());
+        }
+        // SAFETY: As above.
+        let orig_gfp = unsafe { bindings::rust_loop_helper_mapping_gfp_mask(mapping) };
+        let new = NoIoUse { count: 1, orig_gfp };
+        uses.try_create_and_insert(mapping as usize, new, GFP_KERNEL)?;
+        // SAFETY: As above.
+        unsafe {
+            bindings::rust_loop_helper_mapping_set_gfp_mask(
+                mapping,
+                orig_gfp & !bindings::RUST_LOOP_CONST_GFP_IO_FS,
+            )
+        };
+        Ok(())
+    }
+
+    fn end(&self, file: &File) {
+        // SAFETY: The file is alive, hence its mapping is.
+        let mapping = unsafe { (*file.as_ptr()).f_mapping };
+        let mut uses = self.uses.lock();
+        let last = match uses.get_mut(&(mapping as usize)) {
+            Some(found) => {
+                found.count -= 1;
+                found.count == 0
+            }
+            None => false,
+        };
+        if last {
+            if let Some(found) = uses.remove(&(mapping as usize)) {
+                // SAFETY: As above.
+                unsafe { bindings::rust_loop_helper_mapping_set_gfp_mask(mapping, found.orig_gfp) };
+            }
+        }
+    }
+}
+
 /// A file that a driver stores data in: a regular file or a block device.
 ///
 /// While this lives, memory for the file's page cache is allocated without
@@ -65,7 +154,7 @@ pub(crate) struct FileId {
 /// `write_iter` method.
 pub(crate) struct BackingFile {
     file: ARef<File>,
-    orig_gfp: bindings::gfp_t,
+    no_io: Arc<NoIoMappings>,
 }
 
 /// A file that is a candidate for being a [`BackingFile`].
@@ -115,9 +204,9 @@ impl Candidate {
         }
     }
 
-    /// Returns the block device that the file is, if it is one.
-    pub(super) fn block_device(&self) -> Option<NonNull<bindings::block_device>> {
-        block_device(self.inode())
+    /// Returns the file as one on a block device, if it is that.
+    pub(crate) fn device(&self) -> Option<DeviceFile> {
+        DeviceFile::from_file(&self.0)
     }
 
     fn as_ptr(&self) -> *mut bindings::file {
@@ -131,7 +220,7 @@ impl Candidate {
 
 /// Returns the inode that holds the data of `file`: for a device node, that of
 /// the device.
-fn inode(file: &File) -> *mut bindings::inode {
+pub(super) fn inode(file: &File) -> *mut bindings::inode {
     // SAFETY: The file is alive, and its mapping and host do not change.
     unsafe { (*(*file.as_ptr()).f_mapping).host }
 }
@@ -141,7 +230,9 @@ fn is_open_for_write(file: &File) -> bool {
     unsafe { (*file.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
 }
 
-fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindings::block_device>> {
+/// Returns the block device that `inode`, of a file that the caller holds, stands
+/// for.
+pub(super) fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindings::block_device>> {
     // SAFETY: Callers pass the inode of a file that they hold.
     unsafe {
         bindings::rust_loop_helper_s_isblk(inode)
@@ -151,21 +242,14 @@ fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindings::block_d
 }
 
 impl BackingFile {
-    /// Starts to use `file`.
-    pub(crate) fn new(file: Candidate) -> Self {
-        let file = file.0;
-        // SAFETY: The file is alive, and so is its mapping.
-        let orig_gfp = unsafe {
-            let mapping = (*file.as_ptr()).f_mapping;
-            let gfp = bindings::rust_loop_helper_mapping_gfp_mask(mapping);
-            bindings::rust_loop_helper_mapping_set_gfp_mask(
-                mapping,
-                gfp & !bindings::RUST_LOOP_CONST_GFP_IO_FS,
-            );
-            gfp
-        };
+    /// Starts to use `file`, which is entered in the table.
+    pub(crate) fn new(file: Candidate, no_io: Arc<NoIoMappings>) -> Result<Self> {
+        no_io.start(&file.0)?;
         // INVARIANT: Those of `Candidate`.
-        Self { file, orig_gfp }
+        Ok(Self {
+            file: file.0,
+            no_io,
+        })
     }
 
     /// Reads at byte `pos` through the page cache. Returns how much was read
@@ -256,6 +340,66 @@ impl BackingFile {
         Ok(unsafe { stat.assume_init() }.size.try_into()?)
     }
 
+    /// Returns whether the file was opened for direct I/O (`O_DIRECT`).
+    pub(crate) fn is_open_direct(&self) -> bool {
+        // SAFETY: The file is alive. Whoever changes the flag meanwhile is either
+        // before us or after us.
+        unsafe { (*self.as_ptr()).f_flags & bindings::O_DIRECT != 0 }
+    }
+
+    /// Returns what direct I/O takes: as the filesystem says it, else as the
+    /// device that it is on requires it.
+    pub(crate) fn direct_io(&self) -> DirectIo {
+        // SAFETY: The file is alive; what it can do does not change.
+        let can = unsafe { (*self.as_ptr()).f_mode } & bindings::RUST_LOOP_CONST_FMODE_CAN_ODIRECT;
+        let allowed = can != 0;
+        let inode = inode(&self.file);
+        if block_device(inode).is_none() {
+            if let Ok(Some((offset_align, mem_align))) = self.stat_direct_io() {
+                // Both are 0 for a file that cannot be read directly.
+                return DirectIo {
+                    allowed: allowed && offset_align != 0,
+                    offset_align: offset_align.max(bindings::SECTOR_SIZE),
+                    mem_align: mem_align.max(1),
+                };
+            }
+        }
+        match self.device_below() {
+            // SAFETY: `self` keeps the device alive.
+            Some(bdev) => unsafe {
+                DirectIo {
+                    allowed,
+                    offset_align: bindings::rust_loop_helper_bdev_logical_block_size(bdev.as_ptr()),
+                    mem_align: bindings::rust_loop_helper_bdev_dma_alignment(bdev.as_ptr()) + 1,
+                }
+            },
+            None => DirectIo {
+                allowed,
+                offset_align: bindings::SECTOR_SIZE,
+                mem_align: bindings::SECTOR_SIZE,
+            },
+        }
+    }
+
+    /// Returns what the filesystem says of direct I/O, if it says something: the
+    /// alignment of positions and of memory.
+    fn stat_direct_io(&self) -> Result<Option<(u32, u32)>> {
+        let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
+        // SAFETY: The file is alive; `stat` is valid for writes.
+        to_result(unsafe {
+            bindings::vfs_getattr(
+                &(*self.as_ptr()).__bindgen_anon_1.f_path,
+                stat.as_mut_ptr(),
+                bindings::STATX_DIOALIGN,
+                0,
+            )
+        })?;
+        // SAFETY: `vfs_getattr` has filled it in.
+        let stat = unsafe { stat.assume_init() };
+        Ok((stat.result_mask & bindings::STATX_DIOALIGN != 0)
+            .then_some((stat.dio_offset_align, stat.dio_mem_align)))
+    }
+
     /// Returns which file this is.
     pub(crate) fn id(&self) -> Result<FileId> {
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
@@ -313,11 +457,8 @@ impl BackingFile {
     /// What the block device below the file can do: the file itself if it is a
     /// device, else that which its filesystem is on.
     pub(crate) fn below(&self) -> Below {
-        let inode = inode(&self.file);
-        let own = block_device(inode);
-        // SAFETY: The file is alive, hence its superblock is.
-        let bdev = own.or_else(|| NonNull::new(unsafe { (*(*inode).i_sb).s_bdev }));
-        let Some(bdev) = bdev.map(NonNull::as_ptr) else {
+        let own = block_device(inode(&self.file));
+        let Some(bdev) = self.device_below().map(NonNull::as_ptr) else {
             return Below::default();
         };
         // SAFETY: The file keeps the device that it is, or that its superblock
@@ -332,9 +473,16 @@ impl BackingFile {
         }
     }
 
-    /// Returns the block device that the file is, if it is one.
-    pub(super) fn block_device(&self) -> Option<NonNull<bindings::block_device>> {
-        block_device(inode(&self.file))
+    /// The device that the file is, else that which its filesystem is on.
+    fn device_below(&self) -> Option<NonNull<bindings::block_device>> {
+        let inode = inode(&self.file);
+        // SAFETY: The file is alive, hence its superblock is.
+        block_device(inode).or_else(|| NonNull::new(unsafe { (*(*inode).i_sb).s_bdev }))
+    }
+
+    /// Returns the file as one on a block device, if it is that.
+    pub(crate) fn device(&self) -> Option<DeviceFile> {
+        DeviceFile::from_file(&self.file)
     }
 
     fn as_ptr(&self) -> *mut bindings::file {
@@ -366,13 +514,7 @@ impl BackingFile {
 
 impl Drop for BackingFile {
     fn drop(&mut self) {
-        // SAFETY: The file is alive, and so is its mapping.
-        unsafe {
-            bindings::rust_loop_helper_mapping_set_gfp_mask(
-                (*self.as_ptr()).f_mapping,
-                self.orig_gfp,
-            )
-        };
+        self.no_io.end(&self.file);
     }
 }
 

@@ -19,6 +19,7 @@ use kernel::{
     },
     prelude::*,
     str::as_char_ptr_in_const_context,
+    sync::Arc,
     types::Opaque, //
 };
 
@@ -101,8 +102,7 @@ impl<T: MiscOperations> MiscVTable<T> {
 /// `misc` is registered.
 #[pin_data(PinnedDrop)]
 pub(crate) struct MiscRegistration<T: MiscOperations> {
-    #[pin]
-    data: T,
+    data: Arc<T>,
     #[pin]
     misc: Opaque<bindings::miscdevice>,
 }
@@ -113,20 +113,26 @@ unsafe impl<T: MiscOperations> Send for MiscRegistration<T> {}
 unsafe impl<T: MiscOperations> Sync for MiscRegistration<T> {}
 
 impl<T: MiscOperations> MiscRegistration<T> {
-    /// Registers `/dev/<name>` with a minor number that is free. Sleeps.
+    /// Registers `/dev/<name>` with a minor number, or with one that is free.
+    /// Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody has the number.
     pub(crate) fn new(
         name: &'static CStr,
-        data: impl PinInit<T, Error>,
+        minor: Option<u32>,
+        data: Arc<T>,
     ) -> impl PinInit<Self, Error> {
         // INVARIANT: Registered here, after `data` is there.
         try_pin_init!(Self {
-            data <- data,
+            data,
             misc <- Opaque::try_ffi_init(move |slot: *mut bindings::miscdevice| {
                 // SAFETY: `slot` is valid for writes, and all zeroes is a valid
                 // `struct miscdevice` to fill in.
                 unsafe {
                     slot.write_bytes(0, 1);
-                    (*slot).minor = bindings::MISC_DYNAMIC_MINOR as c_int;
+                    (*slot).minor = minor.unwrap_or(bindings::MISC_DYNAMIC_MINOR) as c_int;
                     (*slot).name = as_char_ptr_in_const_context(name);
                     (*slot).fops = &T::VTABLE.fops;
                 }
@@ -137,18 +143,17 @@ impl<T: MiscOperations> MiscRegistration<T> {
     }
 }
 
+impl<T: MiscOperations> MiscRegistration<T> {
+    /// Returns the driver's data.
+    pub(crate) fn data(&self) -> Arc<T> {
+        self.data.clone()
+    }
+}
+
 #[pinned_drop]
 impl<T: MiscOperations> PinnedDrop for MiscRegistration<T> {
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the device is registered.
         unsafe { bindings::misc_deregister(self.misc.get()) };
-    }
-}
-
-impl<T: MiscOperations> core::ops::Deref for MiscRegistration<T> {
-    type Target = T;
-
-    fn deref(&self) -> &T {
-        &self.data
     }
 }

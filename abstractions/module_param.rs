@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Integer module parameters that appear in sysfs, with a range.
+//! Module parameters that appear in sysfs: integers with a range, and switches.
 //!
 //! The `params` of `kernel::module!` of today do not appear there and take any
 //! value.
@@ -30,6 +30,8 @@ pub(crate) struct IntParam {
     // First, so that a pointer to it is one to the whole.
     value: Atomic<i32>,
     min: i32,
+    /// Whether somebody has given a value.
+    is_set: Atomic<bool>,
 }
 
 impl IntParam {
@@ -38,12 +40,23 @@ impl IntParam {
         Self {
             value: Atomic::new(default),
             min,
+            is_set: Atomic::new(false),
         }
     }
 
     /// Returns the present value.
     pub(crate) fn get(&self) -> i32 {
         self.value.load(Relaxed)
+    }
+
+    /// Replaces the value by what the driver has made of it.
+    pub(crate) fn set(&self, value: i32) {
+        self.value.store(value, Relaxed);
+    }
+
+    /// Returns whether somebody has given a value.
+    pub(crate) fn is_set(&self) -> bool {
+        self.is_set.load(Relaxed)
     }
 
     /// Accepts what `kstrtoint` does, with a base by prefix.
@@ -69,6 +82,7 @@ impl IntParam {
                 return Err(EINVAL);
             }
             this.value.store(value, Relaxed);
+            this.is_set.store(true, Relaxed);
             Ok(0)
         })
     }
@@ -94,6 +108,78 @@ pub(crate) static INT_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_p
     free: None,
 };
 
+/// A parameter that is yes or no, given as `kstrtobool` accepts it.
+#[repr(transparent)]
+pub(crate) struct BoolParam(Atomic<bool>);
+
+impl BoolParam {
+    /// Creates a parameter that is `default` unless it is set.
+    pub(crate) const fn new(default: bool) -> Self {
+        Self(Atomic::new(default))
+    }
+
+    /// Returns the present value.
+    pub(crate) fn get(&self) -> bool {
+        self.0.load(Relaxed)
+    }
+
+    /// # Safety
+    ///
+    /// Called by the parameter code only, for a [`KernelParam`].
+    unsafe extern "C" fn set_callback(
+        val: *const c_char,
+        kp: *const bindings::kernel_param,
+    ) -> c_int {
+        // SAFETY: The parameter's `arg` is a static `BoolParam`.
+        let this = unsafe { &*(*kp).__bindgen_anon_1.arg.cast::<Self>() };
+        from_result(|| {
+            let mut value = true;
+            // A name without a value means yes.
+            if !val.is_null() {
+                // SAFETY: `val` is a NUL-terminated string, `value` valid for
+                // writes.
+                to_result(unsafe { bindings::kstrtobool(val, &mut value) })?;
+            }
+            this.0.store(value, Relaxed);
+            Ok(0)
+        })
+    }
+
+    /// # Safety
+    ///
+    /// As for [`Self::set_callback`].
+    unsafe extern "C" fn get_callback(
+        buffer: *mut c_char,
+        kp: *const bindings::kernel_param,
+    ) -> c_int {
+        // SAFETY: The parameter's `arg` is a static `BoolParam`, which is a bool;
+        // `buffer` is a page.
+        unsafe { bindings::param_get_bool(buffer, kp) }
+    }
+}
+
+/// How a [`BoolParam`] is read and written. It may be given without a value.
+pub(crate) static BOOL_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
+    flags: bindings::RUST_LOOP_CONST_KERNEL_PARAM_OPS_FL_NOARG,
+    set: Some(BoolParam::set_callback),
+    get: Some(BoolParam::get_callback),
+    free: None,
+};
+
+/// A type of parameter.
+pub(crate) trait Param: 'static {
+    /// How it is read and written.
+    const OPS: &'static bindings::kernel_param_ops;
+}
+
+impl Param for IntParam {
+    const OPS: &'static bindings::kernel_param_ops = &INT_PARAM_OPS;
+}
+
+impl Param for BoolParam {
+    const OPS: &'static bindings::kernel_param_ops = &BOOL_PARAM_OPS;
+}
+
 /// A `struct kernel_param` for the `__param` section.
 #[repr(transparent)]
 pub(crate) struct KernelParam(bindings::kernel_param);
@@ -103,16 +189,16 @@ unsafe impl Sync for KernelParam {}
 
 impl KernelParam {
     /// Describes `param` to the module loader. `perm` is its mode in sysfs.
-    pub(crate) const fn new(
+    pub(crate) const fn new<P: Param>(
         module: &'static kernel::ThisModule,
         name: &'static CStr,
         perm: u16,
-        param: &'static IntParam,
+        param: &'static P,
     ) -> Self {
         Self(bindings::kernel_param {
             name: kernel::str::as_char_ptr_in_const_context(name),
             mod_: module.as_ptr(),
-            ops: &INT_PARAM_OPS,
+            ops: P::OPS,
             perm,
             level: -1,
             flags: 0,
@@ -147,13 +233,37 @@ macro_rules! int_param {
         $vis static $name: $crate::abstractions::module_param::IntParam =
             $crate::abstractions::module_param::IntParam::new($default, $min);
 
+        $crate::abstractions::module_param::param!($name, "int", $perm, $desc);
+    };
+}
+pub(crate) use int_param;
+
+/// The same for a [`BoolParam`].
+macro_rules! bool_param {
+    (
+        $(#[$meta:meta])*
+        $vis:vis static $name:ident = $default:expr, mode $perm:literal, $desc:literal;
+    ) => {
+        $(#[$meta])*
+        #[allow(non_upper_case_globals)]
+        $vis static $name: $crate::abstractions::module_param::BoolParam =
+            $crate::abstractions::module_param::BoolParam::new($default);
+
+        $crate::abstractions::module_param::param!($name, "bool", $perm, $desc);
+    };
+}
+pub(crate) use bool_param;
+
+/// Makes a static known to the module loader as a parameter.
+macro_rules! param {
+    ($name:ident, $type:literal, $perm:literal, $desc:literal) => {
         // The sections are read by the module loader as what they are declared
         // to be here.
         #[allow(unsafe_code)]
         const _: () = {
             use $crate::abstractions::module_param as p;
 
-            const TYPE: &str = concat!("parmtype=", stringify!($name), ":int\0");
+            const TYPE: &str = concat!("parmtype=", stringify!($name), ":", $type, "\0");
             const DESC: &str = concat!("parm=", stringify!($name), ":", $desc, "\0");
 
             #[link_section = "__param"]
@@ -173,4 +283,4 @@ macro_rules! int_param {
         };
     };
 }
-pub(crate) use int_param;
+pub(crate) use param;

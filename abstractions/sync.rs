@@ -87,6 +87,9 @@ unsafe impl Backend for SpinLockIrqBackend {
 /// and with `lock` where there is no way to fail. Process context.
 pub(crate) type KillableMutex<T> = Lock<T, KillableMutexBackend>;
 
+/// While it lives, a [`KillableMutex`] is locked.
+pub(crate) type KillableMutexGuard<'a, T> = Guard<'a, T, KillableMutexBackend>;
+
 /// Creates a [`KillableMutex`] with a lockdep class of its own.
 macro_rules! new_killable_mutex {
     ($inner:expr, $name:literal) => {

@@ -28,14 +28,21 @@ macro_rules! constants {
 }
 
 constants! {
+    LOOP_CHANGE_FD: u32,
     LOOP_CLR_FD: u32,
     LOOP_CONFIGURE: u32,
     LOOP_CTL_ADD: u32,
     LOOP_CTL_GET_FREE: u32,
     LOOP_CTL_REMOVE: u32,
+    LOOP_CTRL_MINOR: u32,
+    LOOP_GET_STATUS: u32,
     LOOP_GET_STATUS64: u32,
+    LOOP_MAJOR: u32,
+    LOOP_SET_BLOCK_SIZE: u32,
     LOOP_SET_CAPACITY: u32,
+    LOOP_SET_DIRECT_IO: u32,
     LOOP_SET_FD: u32,
+    LOOP_SET_STATUS: u32,
     LOOP_SET_STATUS64: u32,
     LO_KEY_SIZE: usize,
     LO_NAME_SIZE: usize,
@@ -83,6 +90,108 @@ impl<T> DerefMut for Uapi<T> {
 pub(crate) type LoopInfo64 = Uapi<bindings::loop_info64>;
 /// `struct loop_config`.
 pub(crate) type LoopConfig = Uapi<bindings::loop_config>;
+/// `struct loop_info`, of before there were large files.
+pub(crate) type LoopInfo = Uapi<NativeLoopInfo>;
+/// `struct loop_info` of a 32-bit process.
+pub(crate) type CompatLoopInfo = Uapi<Compat32LoopInfo>;
+
+/// [`bindings::loop_info`] with names for its padding.
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct NativeLoopInfo {
+    pub(crate) lo_number: i32,
+    pad0: u32,
+    pub(crate) lo_device: u64,
+    pub(crate) lo_inode: u64,
+    pub(crate) lo_rdevice: u64,
+    pub(crate) lo_offset: i32,
+    pub(crate) lo_encrypt_type: i32,
+    pub(crate) lo_encrypt_key_size: i32,
+    pub(crate) lo_flags: i32,
+    pub(crate) lo_name: [[u8; 32]; 2],
+    pub(crate) lo_encrypt_key: [u8; 32],
+    pub(crate) lo_init: [u64; 2],
+    reserved: [u8; 4],
+    pad1: [u8; 4],
+}
+
+/// The same for a 32-bit process (`struct compat_loop_info` of the C driver).
+#[repr(C)]
+#[derive(Default)]
+pub(crate) struct Compat32LoopInfo {
+    pub(crate) lo_number: i32,
+    pub(crate) lo_device: u16,
+    pad0: u16,
+    pub(crate) lo_inode: u32,
+    pub(crate) lo_rdevice: u16,
+    pad1: u16,
+    pub(crate) lo_offset: i32,
+    pub(crate) lo_encrypt_type: i32,
+    pub(crate) lo_encrypt_key_size: i32,
+    pub(crate) lo_flags: i32,
+    pub(crate) lo_name: [[u8; 32]; 2],
+    pub(crate) lo_encrypt_key: [u8; 32],
+    pub(crate) lo_init: [u32; 2],
+    reserved: [u8; 4],
+}
+
+const _: () = assert!(
+    size_of::<NativeLoopInfo>() == size_of::<bindings::loop_info>()
+        && core::mem::offset_of!(NativeLoopInfo, lo_name)
+            == core::mem::offset_of!(bindings::loop_info, lo_name)
+        && core::mem::offset_of!(NativeLoopInfo, reserved)
+            == core::mem::offset_of!(bindings::loop_info, reserved)
+        && core::mem::offset_of!(NativeLoopInfo, lo_rdevice)
+            == core::mem::offset_of!(bindings::loop_info, lo_rdevice)
+);
+// No padding but that which has a name.
+const _: () = assert!(size_of::<NativeLoopInfo>() == 2 * 4 + 3 * 8 + 4 * 4 + 64 + 32 + 2 * 8 + 8);
+const _: () = assert!(size_of::<Compat32LoopInfo>() == 4 + 4 + 4 + 4 + 4 * 4 + 64 + 32 + 2 * 4 + 4);
+
+/// How a `struct loop_info` becomes the present one, and back.
+macro_rules! old_info {
+    ($name:ident) => {
+        impl $name {
+            /// Returns what it asks for. What it has no field for is 0.
+            pub(crate) fn to_info64(&self) -> LoopInfo64 {
+                let mut info = LoopInfo64::default();
+                // A negative offset becomes one that is too large.
+                info.lo_offset = self.lo_offset as u64;
+                info.lo_flags = self.lo_flags as u32;
+                info.lo_file_name
+                    .copy_from_slice(self.lo_name.as_flattened());
+                info
+            }
+
+            /// Describes a device.
+            ///
+            /// # Errors
+            ///
+            /// `EOVERFLOW` if a value does not fit.
+            pub(crate) fn try_from_info64(info: &LoopInfo64) -> Result<Self> {
+                let mut old = Self::default();
+                old.lo_number = info.lo_number as i32;
+                old.lo_device = info.lo_device.try_into().map_err(|_| EOVERFLOW)?;
+                old.lo_inode = info.lo_inode.try_into().map_err(|_| EOVERFLOW)?;
+                old.lo_rdevice = info.lo_rdevice.try_into().map_err(|_| EOVERFLOW)?;
+                old.lo_offset = info.lo_offset.try_into().map_err(|_| EOVERFLOW)?;
+                old.lo_flags = info.lo_flags as i32;
+                old.lo_name
+                    .as_flattened_mut()
+                    .copy_from_slice(&info.lo_file_name);
+                Ok(old)
+            }
+        }
+
+        // SAFETY: See the invariant, and the assertions above.
+        unsafe impl FromBytes for $name {}
+        // SAFETY: See the invariant, and the assertions above.
+        unsafe impl AsBytes for $name {}
+    };
+}
+
+old_info!(LoopInfo);
+old_info!(CompatLoopInfo);
 
 // No padding: the sum of the fields is the size.
 const _: () = assert!(size_of::<bindings::loop_info64>() == 5 * 8 + 4 * 4 + 64 + 64 + 32 + 2 * 8);

@@ -9,6 +9,8 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/falloc.h>
+#include <linux/mman.h>
+#include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
@@ -26,6 +28,7 @@ const blk_features_t RUST_LOOP_CONST_BLK_FEAT_ROTATIONAL = BLK_FEAT_ROTATIONAL;
 const unsigned int RUST_LOOP_CONST_BLK_MQ_F_STACKING = BLK_MQ_F_STACKING;
 const unsigned int RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT = BLK_MQ_F_NO_SCHED_BY_DEFAULT;
 
+const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_READ = BLK_OPEN_READ;
 const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_WRITE = BLK_OPEN_WRITE;
 const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_EXCL = BLK_OPEN_EXCL;
 
@@ -34,10 +37,16 @@ const u32 RUST_LOOP_CONST_REQ_NOUNMAP = (__force u32)REQ_NOUNMAP;
 const req_flags_t RUST_LOOP_CONST_RQF_QUIET = RQF_QUIET;
 
 const fmode_t RUST_LOOP_CONST_FMODE_WRITE = FMODE_WRITE;
+const fmode_t RUST_LOOP_CONST_FMODE_CAN_ODIRECT = FMODE_CAN_ODIRECT;
+
+const unsigned long RUST_LOOP_CONST_PROT_READ_WRITE = PROT_READ | PROT_WRITE;
+const unsigned long RUST_LOOP_CONST_MAP_PRIVATE_ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS;
 
 const gfp_t RUST_LOOP_CONST_GFP_IO_FS = __GFP_IO | __GFP_FS;
 
 const unsigned int RUST_LOOP_CONST_PF_LOOP_WORKER = PF_LOCAL_THROTTLE | PF_MEMALLOC_NOIO;
+
+const unsigned int RUST_LOOP_CONST_KERNEL_PARAM_OPS_FL_NOARG = KERNEL_PARAM_OPS_FL_NOARG;
 
 const unsigned int RUST_LOOP_CONST_TIMER_DEFERRABLE = TIMER_DEFERRABLE;
 

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/major.h>
+
 #include "helpers.h"
 
 unsigned int rust_loop_helper_req_op(const struct request *rq)
@@ -47,6 +49,26 @@ void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q)
 unsigned int rust_loop_helper_disk_openers(struct gendisk *disk)
 {
 	return disk_openers(disk);
+}
+
+unsigned int rust_loop_helper_queue_logical_block_size(struct request_queue *q)
+{
+	return queue_logical_block_size(q);
+}
+
+unsigned int rust_loop_helper_bdev_logical_block_size(struct block_device *bdev)
+{
+	return bdev_logical_block_size(bdev);
+}
+
+unsigned int rust_loop_helper_bdev_dma_alignment(struct block_device *bdev)
+{
+	return bdev_dma_alignment(bdev);
+}
+
+bool rust_loop_helper_bdev_is_loop(struct block_device *bdev)
+{
+	return bdev->bd_disk->major == LOOP_MAJOR;
 }
 
 void rust_loop_helper_queue_limits_start_update(struct request_queue *q,

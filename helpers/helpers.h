@@ -30,6 +30,10 @@ void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec
 void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q);
 void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q);
 unsigned int rust_loop_helper_disk_openers(struct gendisk *disk);
+unsigned int rust_loop_helper_queue_logical_block_size(struct request_queue *q);
+unsigned int rust_loop_helper_bdev_logical_block_size(struct block_device *bdev);
+unsigned int rust_loop_helper_bdev_dma_alignment(struct block_device *bdev);
+bool rust_loop_helper_bdev_is_loop(struct block_device *bdev);
 void rust_loop_helper_queue_limits_start_update(struct request_queue *q,
 						struct queue_limits *lim);
 unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev);
@@ -67,6 +71,7 @@ void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t 
 void rust_loop_helper_kiocb_start_write(struct kiocb *iocb);
 void rust_loop_helper_kiocb_end_write(struct kiocb *iocb);
 u64 rust_loop_helper_huge_encode_dev(dev_t dev);
+dev_t rust_loop_helper_huge_decode_dev(u64 dev);
 int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize);
 
 /* sched.c */

@@ -20,9 +20,11 @@ use super::{
 };
 use crate::abstractions::{
     block::{
-        disk::{
-            AsDisk as _,
+        bdev::{
             BlockDevice,
+            DeviceFile, //
+        },
+        disk::{
             Disk,
             OpenMode,
             Releasing, //
@@ -32,13 +34,17 @@ use crate::abstractions::{
     },
     fs::{
         BackingFile,
-        Candidate, //
+        Candidate,
+        DirectIo, //
     },
     module::{
         ModuleRef,
         THIS_MODULE, //
     },
-    sync::LockKillable as _,
+    sync::{
+        KillableMutexGuard,
+        LockKillable as _, //
+    },
     sysfs::GroupRegistration,
     uapi::{
         flags,
@@ -50,6 +56,9 @@ use kernel::{
     prelude::*,
     sync::Arc, //
 };
+
+/// The deepest stack of loop devices that one more is put on.
+const MAX_STACK: usize = 1024;
 
 impl LoopDevice {
     /// Gives the device a backing file (`LOOP_CONFIGURE`, `LOOP_SET_FD`). Sleeps.
@@ -77,35 +86,44 @@ impl LoopDevice {
         let file_is_writable = file.is_open_for_write();
         // Whoever has not opened the device exclusively does so for the time of
         // the change, so that it does not happen under another's feet.
-        let _claim = match mode.is_exclusive() {
-            true => None,
-            false => Some(bdev.claim()?),
-        };
-        let below = file.as_disk_of::<Self>();
-        let validate = match below {
-            Some(_) => Some(self.shared.validate.lock_killable()?),
-            None => None,
-        };
+        let _claim = bdev.claim_unless(mode)?;
+        let below = file.device();
+        let validate = self.lock_validate(below.as_ref())?;
+        // Before our state is locked: this may open devices.
+        let checked = self.check_file(&file, below);
         let mut state = self.state.lock_killable()?;
 
         if !matches!(*state, State::Unbound) {
             return Err(EBUSY);
         }
-        self.check_file(&file, below)?;
+        checked?;
         let info = config.info64();
         let mut flags = settings::flags_to_configure(info)?;
         let settings = Settings::new(info)?;
         if !file_is_writable || !mode.is_write() {
             flags |= flags::READ_ONLY;
         }
+        if self.shared.partitions.scan() {
+            flags |= flags::PARTSCAN;
+        }
 
         let disk = bdev.disk();
-        let file = Arc::new(BackingFile::new(file), GFP_KERNEL)?;
-        backing = Arc::new(Backing::new(file, settings, flags), GFP_KERNEL)?;
+        let file = Arc::new(
+            BackingFile::new(file, self.shared.no_io_mappings.clone())?,
+            GFP_KERNEL,
+        )?;
+        if file.is_open_direct() {
+            flags |= flags::DIRECT_IO;
+        }
+        let direct_io = file.direct_io();
+        let limits = limits(&file, flags, direct_io, config.block_size);
+        backing = Arc::new(
+            Backing::new(file, direct_io, settings, flags, limits.block_size),
+            GFP_KERNEL,
+        )?;
         // Nothing has been changed before this, and nothing fails after it. The
         // queue need not be frozen, for I/O to a device that is not bound does
         // not get this far.
-        let limits = limits(&backing, config.block_size);
         let mut update = disk.start_limits_update();
         update.set(&limits);
         update.commit()?;
@@ -136,26 +154,70 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Checks that `file` can back this device. `below` is the loop device that
-    /// it is, if it is one; then the validate lock is held.
-    fn check_file(&self, file: &Candidate, below: Option<Arc<Self>>) -> Result {
+    /// Takes the validate lock if the file is to be one on a loop device, of
+    /// whichever driver. Sleeps.
+    pub(super) fn lock_validate(
+        &self,
+        below: Option<&DeviceFile>,
+    ) -> Result<Option<KillableMutexGuard<'_, ()>>> {
+        match below {
+            Some(device) if device.is_loop() || device.as_disk_of::<Self>().is_some() => {
+                self.shared.validate.lock_killable().map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Checks that `file` can back this device. `below` is the block device that
+    /// it is, if it is one; with that of a loop device the validate lock is held.
+    /// No other lock is.
+    pub(super) fn check_file(&self, file: &Candidate, below: Option<DeviceFile>) -> Result {
         // Down a stack of loop devices, each of which is bound. This ends, as
-        // stacks are built one device at a time under the validate lock.
+        // stacks are built one device at a time under the validate lock. The C
+        // driver's have a lock of their own, hence the limit.
         let mut next = below;
-        while let Some(device) = next {
-            if core::ptr::eq(&*device, self) {
+        for _ in 0..MAX_STACK {
+            let Some(device) = next else {
+                return match file.is_file_or_block_device() {
+                    true => Ok(()),
+                    false => Err(EINVAL),
+                };
+            };
+            next = self.below(&device)?;
+        }
+        Err(EINVAL)
+    }
+
+    /// Returns what a block device on which this one shall be put is itself on,
+    /// if that is a block device and it is a loop device.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it is this device, `EINVAL` if it is a loop device without a
+    /// backing file.
+    fn below(&self, device: &DeviceFile) -> Result<Option<DeviceFile>> {
+        if let Some(ours) = device.as_disk_of::<Self>() {
+            if core::ptr::eq(&*ours, self) {
                 return Err(EBADF);
             }
-            let backing = device.workers.backing().ok_or(EINVAL)?;
-            if backing.is_run_down() {
-                return Err(EINVAL);
-            }
-            next = backing.file().as_disk_of::<Self>();
+            let backing = ours.workers.backing().ok_or(EINVAL)?;
+            return match backing.is_run_down() {
+                true => Err(EINVAL),
+                false => Ok(backing.file().device()),
+            };
         }
-        match file.is_file_or_block_device() {
-            true => Ok(()),
-            false => Err(EINVAL),
+        if !device.is_loop() {
+            return Ok(None);
         }
+        let below = match device.loop_backing_device() {
+            Ok(0) => return Ok(None),
+            Ok(dev) => DeviceFile::open(dev),
+            Err(err) => Err(err),
+        };
+        below.map(Some).map_err(|err| match err == ENXIO {
+            true => EINVAL,
+            false => err,
+        })
     }
 
     /// Lets the backing file go when the device is closed (`LOOP_CLR_FD`).
@@ -193,16 +255,16 @@ impl LoopDevice {
         let mut update = disk.start_limits_update();
         update.set_block_size(SECTOR_SIZE);
         if update.commit().is_err() {
-            pr_warn_once!("rloop{}: block size not reset\n", self.number);
+            pr_warn_once!("{}: block size not reset\n", &*self.name);
         }
         disk.invalidate();
         drop(sysfs);
         disk.uevent_change();
         disk.media_changed();
         if disk.rescan_partitions().is_err() {
-            pr_warn!("rloop{}: partitions not removed\n", self.number);
+            pr_warn!("{}: partitions not removed\n", &*self.name);
         }
-        disk.suppress_partition_scan(true);
+        disk.suppress_partition_scan(!self.shared.partitions.scan());
 
         *self.state.lock() = State::Unbound;
         drop((published, backing));
@@ -214,18 +276,22 @@ impl LoopDevice {
     pub(super) fn scan_partitions(&self, disk: &Disk<Self>) {
         if let Err(err) = disk.scan_partitions() {
             pr_warn!(
-                "rloop{}: scan for partitions failed ({})\n",
-                self.number,
+                "{}: scan for partitions failed ({})\n",
+                &*self.name,
                 err.to_errno()
             );
         }
     }
 }
 
-/// Asks the backing file for what the limits depend on. `block_size` is what the
-/// user wants, in bytes, or 0.
-fn limits(backing: &Backing, block_size: u32) -> Limits {
-    let file = backing.file();
+/// Asks a backing file for what the limits depend on. `flags` are those that were
+/// asked for, `block_size` is what the user wants, in bytes, or 0.
+pub(super) fn limits(
+    file: &BackingFile,
+    flags: u32,
+    direct_io: DirectIo,
+    block_size: u32,
+) -> Limits {
     let below = file.below();
     let discard = if below.is_device {
         Discard::Device {
@@ -240,7 +306,9 @@ fn limits(backing: &Backing, block_size: u32) -> Limits {
     };
     geometry::limits(LimitsInput {
         block_size,
-        writable: !backing.is_read_only(),
+        direct: flags & flags::DIRECT_IO != 0,
+        direct_io,
+        writable: flags & flags::READ_ONLY == 0,
         has_fsync: file.has_fsync(),
         rotational: below.rotational,
         discard,

@@ -7,7 +7,10 @@ use super::{
     settings::Settings, //
 };
 use crate::abstractions::{
-    fs::BackingFile,
+    fs::{
+        BackingFile,
+        DirectIo, //
+    },
     uapi::flags, //
 };
 use kernel::sync::{
@@ -25,6 +28,8 @@ use kernel::sync::{
 /// `READ_ONLY`, which stays). New settings make a new one.
 pub(crate) struct Backing {
     file: Arc<BackingFile>,
+    /// What the file said when it was attached.
+    direct_io: DirectIo,
     settings: Settings,
     /// `LO_FLAGS_*`. Changed under the state lock, read anywhere.
     flags: Atomic<u32>,
@@ -34,18 +39,42 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    pub(super) fn new(file: Arc<BackingFile>, settings: Settings, flags: u32) -> Self {
+    /// Takes a file with what it says of direct I/O. That flag is left out if
+    /// direct I/O is not possible with blocks of `block_size` bytes.
+    pub(super) fn new(
+        file: Arc<BackingFile>,
+        direct_io: DirectIo,
+        settings: Settings,
+        flags: u32,
+        block_size: u32,
+    ) -> Self {
+        let flags = match geometry::direct_io_fits(direct_io, block_size, settings.offset) {
+            true => flags,
+            false => flags & !flags::DIRECT_IO,
+        };
         Self {
             file,
+            direct_io,
             settings,
             flags: Atomic::new(flags),
             run_down: Atomic::new(false),
         }
     }
 
-    /// Returns the same file with other settings.
-    pub(super) fn with(&self, settings: Settings, flags: u32) -> Self {
-        Self::new(self.file.clone(), settings, flags)
+    /// Returns the same file with other settings; see [`Self::new`].
+    pub(super) fn with(&self, settings: Settings, flags: u32, block_size: u32) -> Self {
+        Self::new(
+            self.file.clone(),
+            self.direct_io,
+            settings,
+            flags,
+            block_size,
+        )
+    }
+
+    /// Returns what direct I/O to the file takes.
+    pub(super) fn direct_io(&self) -> DirectIo {
+        self.direct_io
     }
 
     /// Returns the file.
@@ -71,6 +100,11 @@ impl Backing {
     /// Returns whether the device refuses to be written.
     pub(crate) fn is_read_only(&self) -> bool {
         self.flags() & flags::READ_ONLY != 0
+    }
+
+    /// Returns whether the file is to be read and written past the page cache.
+    pub(super) fn is_direct(&self) -> bool {
+        self.flags() & flags::DIRECT_IO != 0
     }
 
     /// Returns whether the file is let go when the device is closed.

@@ -8,17 +8,21 @@
 
 use super::{
     LoopDevice,
+    Partitions,
     Shared, //
 };
 use crate::{
     abstractions::{
         block::{
-            disk::{
+            major::{
+                ProbeOperations,
+                ProbeSlot, //
+            },
+            mq::TagSetOptions,
+            registration::{
                 DiskOptions,
                 DiskRegistration, //
             },
-            major::BlockMajor,
-            mq::TagSetOptions,
         },
         debugfs::{
             Dir,
@@ -47,11 +51,14 @@ use kernel::{
         RBTreeNode, //
     },
     str::CString,
-    sync::Arc, //
+    sync::{
+        Arc,
+        ArcBorrow, //
+    },
 };
 
-/// The largest minor number (`MINORMASK`), which is the device's own.
-pub(crate) const MAX_NUMBER: u32 = (1 << 20) - 1;
+/// How many minor numbers a major number has.
+const MINORS: u32 = 1 << 20;
 
 /// The most that one request transfers, in sectors: 1280 KiB, the C driver's.
 const MAX_HW_SECTORS: u32 = 2560;
@@ -64,7 +71,42 @@ pub(crate) struct Control {
     devices: KillableMutex<RBTree<u32, Slot>>,
     shared: Arc<Shared>,
     debugfs: Arc<Dir>,
-    major: BlockMajor,
+    names: Names,
+    /// The major number of all devices.
+    major: u32,
+    /// Devices from this number on are not made by opening their node.
+    probe_limit: Option<u32>,
+}
+
+/// What the devices are called.
+#[derive(Clone, Copy)]
+pub(crate) struct Names {
+    /// The control device.
+    pub(crate) control: &'static CStr,
+    /// Its minor number, if that is fixed.
+    pub(crate) control_minor: Option<u32>,
+    /// A device, before its number.
+    pub(crate) device: &'static CStr,
+    /// The major number, if that is fixed.
+    pub(crate) major: Option<u32>,
+}
+
+impl Names {
+    /// Names of our own.
+    pub(crate) const OWN: Self = Self {
+        control: c"rloop-control",
+        control_minor: None,
+        device: c"rloop",
+        major: None,
+    };
+
+    /// Those of the C driver, in whose place we are.
+    pub(crate) const DROP_IN: Self = Self {
+        control: c"loop-control",
+        control_minor: Some(uapi::LOOP_CTRL_MINOR),
+        device: c"loop",
+        major: Some(uapi::LOOP_MAJOR),
+    };
 }
 
 /// What there is to a number.
@@ -84,13 +126,23 @@ struct Device {
 
 impl Control {
     /// Makes the driver, without devices. Sleeps.
-    pub(crate) fn new() -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            devices <- new_killable_mutex!(RBTree::new(), "rust_loop_control"),
-            shared: Arc::pin_init(Shared::new(), GFP_KERNEL)?,
-            debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
-            major: BlockMajor::register_dynamic(c"rloop")?,
-        })
+    pub(crate) fn new(
+        names: Names,
+        major: u32,
+        partitions: Partitions,
+        probe_limit: Option<u32>,
+    ) -> Result<Arc<Self>> {
+        Arc::pin_init(
+            try_pin_init!(Self {
+                devices <- new_killable_mutex!(RBTree::new(), "rust_loop_control"),
+                shared: Arc::pin_init(Shared::new(partitions), GFP_KERNEL)?,
+                debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
+                names,
+                major,
+                probe_limit,
+            }),
+            GFP_KERNEL,
+        )
     }
 
     /// Adds the first `devices` devices, or as many as can be had. Sleeps.
@@ -101,7 +153,11 @@ impl Control {
                 // Somebody has been faster, through the control device.
                 Err(err) if err == EEXIST => (),
                 Err(err) => {
-                    pr_warn!("rloop{number} not added ({})\n", err.to_errno());
+                    pr_warn!(
+                        "{}{number} not added ({})\n",
+                        self.names.device,
+                        err.to_errno()
+                    );
                     return;
                 }
             }
@@ -139,7 +195,7 @@ impl Control {
             Some(number) => number,
             None => first_gap(devices.keys().copied()),
         };
-        if number > MAX_NUMBER {
+        if number >= max_devices(self.shared.partitions) {
             return Err(EINVAL);
         }
         devices.insert(RBTreeNode::new(number, Slot::Reserved, GFP_KERNEL)?);
@@ -148,16 +204,19 @@ impl Control {
 
     /// Makes a device and its disk.
     fn make(&self, number: u32) -> Result<Device> {
-        let device = LoopDevice::new(number, self.shared.clone())?;
+        let name = CString::try_from_fmt(fmt!("{}{number}", self.names.device))?;
+        let device = LoopDevice::new(number, name, self.shared.clone())?;
         let report = device.workers.report()?;
-        let name = CString::try_from_fmt(fmt!("rloop{number}"))?;
+        let partitions = self.shared.partitions;
         let registration = KBox::pin_init(
             DiskRegistration::new(
-                device,
+                device.clone(),
                 DiskOptions {
-                    name: fmt!("rloop{number}"),
-                    major: self.major.number(),
-                    minor: number,
+                    name: fmt!("{}", &*device.name),
+                    major: self.major,
+                    minor: number * partitions.minors(),
+                    minors: partitions.minors(),
+                    scan_partitions: partitions.scan(),
                     max_hw_sectors: MAX_HW_SECTORS,
                     tags: TagSetOptions {
                         nr_hw_queues: 1,
@@ -168,7 +227,7 @@ impl Control {
             GFP_KERNEL,
         )?;
         Ok(Device {
-            _debugfs: FileInDir::new(self.debugfs.clone(), &name, c"workers", report),
+            _debugfs: FileInDir::new(self.debugfs.clone(), &device.name, c"workers", report),
             registration,
         })
     }
@@ -229,6 +288,11 @@ impl Control {
     }
 }
 
+/// Returns how many devices there can be.
+pub(crate) fn max_devices(partitions: Partitions) -> u32 {
+    MINORS / partitions.minors()
+}
+
 /// Returns the smallest number that is not among `taken`, which ascends.
 fn first_gap(taken: impl Iterator<Item = u32>) -> u32 {
     let mut gap = 0;
@@ -239,6 +303,21 @@ fn first_gap(taken: impl Iterator<Item = u32>) -> u32 {
         gap += 1;
     }
     gap
+}
+
+impl ProbeOperations for Control {
+    fn slot() -> &'static ProbeSlot<Self> {
+        static SLOT: ProbeSlot<Control> = ProbeSlot::new();
+        &SLOT
+    }
+
+    fn probe(this: ArcBorrow<'_, Self>, minor: u32) {
+        let number = minor / this.shared.partitions.minors();
+        if this.probe_limit.is_none_or(|limit| number < limit) {
+            // Who opens the node finds the device or does not.
+            let _ = this.add(Some(number));
+        }
+    }
 }
 
 impl MiscOperations for Control {
@@ -275,7 +354,7 @@ mod tests {
             (&[1], 0),
             (&[0, 1, 2], 3),
             (&[0, 2], 1),
-            (&[0, 1, MAX_NUMBER], 2),
+            (&[0, 1, MINORS - 1], 2),
         ];
         for (taken, expected) in table {
             assert_eq!(first_gap(taken.iter().copied()), expected);

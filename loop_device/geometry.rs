@@ -3,14 +3,20 @@
 //! Arithmetic of sizes and limits. Nothing in here knows the kernel but by its
 //! units.
 
-use crate::abstractions::block::{
-    limits::Limits,
-    mq::{
-        SECTOR_SHIFT,
-        SECTOR_SIZE, //
+use crate::abstractions::{
+    block::{
+        limits::Limits,
+        mq::{
+            SECTOR_SHIFT,
+            SECTOR_SIZE, //
+        },
     },
+    fs::DirectIo,
 };
-use kernel::prelude::*;
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*, //
+};
 
 /// Returns the capacity, in sectors, of a device that shows a file of `file_size`
 /// bytes from byte `offset` on, but no more than `size_limit` bytes of it unless
@@ -24,11 +30,23 @@ pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64) -> u6
     size >> SECTOR_SHIFT
 }
 
+/// Returns whether a device with the given block size, in bytes, that begins at
+/// byte `offset` of its file can use direct I/O on that.
+pub(super) fn direct_io_fits(direct_io: DirectIo, block_size: u32, offset: u64) -> bool {
+    direct_io.allowed
+        && block_size >= direct_io.offset_align
+        && offset & u64::from(direct_io.offset_align - 1) == 0
+}
+
 /// What the limits of a device depend on.
 #[derive(Clone, Copy)]
 pub(super) struct LimitsInput {
     /// What was asked for, in bytes; 0 for the default.
     pub(super) block_size: u32,
+    /// Whether direct I/O was asked for.
+    pub(super) direct: bool,
+    /// What it takes.
+    pub(super) direct_io: DirectIo,
     /// Whether the device may be written.
     pub(super) writable: bool,
     /// Whether the file can be flushed.
@@ -73,9 +91,11 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
     };
     Limits {
         block_size: match input.block_size {
+            0 if input.direct => input.direct_io.offset_align,
             0 => SECTOR_SIZE,
             size => size,
         },
+        dma_alignment: input.direct_io.mem_align.min(PAGE_SIZE as u32),
         write_cache: input.has_fsync && input.writable,
         rotational: input.rotational,
         max_discard_sectors: max_sectors,
@@ -118,8 +138,57 @@ mod tests {
         }
     }
 
+    const DIRECT_IO: DirectIo = DirectIo {
+        allowed: true,
+        offset_align: 4096,
+        mem_align: 4,
+    };
+
+    #[test]
+    fn direct_io() {
+        // (block size, offset, whether it is possible)
+        let table = [
+            (4096, 0, true),
+            (8192, 4096, true),
+            (512, 0, false),
+            (4096, 512, false),
+            (4096, 1 << 40, true),
+            (4096, i64::MAX as u64, false),
+        ];
+        for (block_size, offset, fits) in table {
+            assert!(direct_io_fits(DIRECT_IO, block_size, offset) == fits);
+            let refused = DirectIo {
+                allowed: false,
+                ..DIRECT_IO
+            };
+            assert!(!direct_io_fits(refused, block_size, offset));
+        }
+    }
+
+    #[test]
+    fn limits_for_direct_io() {
+        // (asked, direct, expected)
+        let table = [
+            (0, false, 512),
+            (0, true, 4096),
+            (512, true, 512),
+            (8192, true, 8192),
+        ];
+        for (block_size, direct, expected) in table {
+            let limits = limits(LimitsInput {
+                block_size,
+                direct,
+                ..PLAIN
+            });
+            assert_eq!(limits.block_size, expected);
+            assert_eq!(limits.dma_alignment, 4);
+        }
+    }
+
     const PLAIN: LimitsInput = LimitsInput {
         block_size: 0,
+        direct: false,
+        direct_io: DIRECT_IO,
         writable: true,
         has_fsync: true,
         rotational: false,

@@ -4,15 +4,16 @@
 
 use super::LoopDevice;
 use crate::abstractions::{
-    block::disk::{
-        BlockDevice,
-        OpenMode, //
+    block::{
+        bdev::BlockDevice,
+        disk::OpenMode, //
     },
     task,
     uapi::{
         self,
+        CompatLoopInfo,
         LoopConfig,
-        LoopInfo64, //
+        LoopInfo, //
     },
 };
 use kernel::{
@@ -46,24 +47,38 @@ pub(super) fn native(
     match cmd {
         uapi::LOOP_SET_FD => this.configure(bdev, mode, &LoopConfig::of_fd(arg as u32)),
         uapi::LOOP_CONFIGURE => this.configure(bdev, mode, &read(arg)?),
+        uapi::LOOP_CHANGE_FD => this.change_fd(bdev, arg as u32),
         uapi::LOOP_CLR_FD => this.clear_fd(disk),
+        uapi::LOOP_SET_STATUS => {
+            may_change(mode)?;
+            this.set_status(disk, &read::<LoopInfo>(arg)?.to_info64())
+        }
         uapi::LOOP_SET_STATUS64 => {
             may_change(mode)?;
             this.set_status(disk, &read(arg)?)
         }
-        uapi::LOOP_GET_STATUS64 if arg == 0 => Err(EINVAL),
+        uapi::LOOP_GET_STATUS | uapi::LOOP_GET_STATUS64 if arg == 0 => Err(EINVAL),
+        uapi::LOOP_GET_STATUS => write(arg, &LoopInfo::try_from_info64(&this.get_status()?)?),
         uapi::LOOP_GET_STATUS64 => write(arg, &this.get_status()?),
         uapi::LOOP_SET_CAPACITY => {
             may_change(mode)?;
             this.update_capacity(disk)
+        }
+        uapi::LOOP_SET_DIRECT_IO => {
+            may_change(mode)?;
+            this.set_direct_io(disk, arg != 0)
+        }
+        uapi::LOOP_SET_BLOCK_SIZE => {
+            may_change(mode)?;
+            this.set_block_size(bdev, mode, arg)
         }
         _ => Err(EINVAL),
     }
     .map(|()| 0)
 }
 
-/// An ioctl of a 32-bit process on a 64-bit kernel. The structures are the same
-/// there, the pointers are not.
+/// An ioctl of a 32-bit process on a 64-bit kernel. Of the structures only the
+/// oldest one differs there; pointers have half the bits.
 ///
 /// # Errors
 ///
@@ -75,13 +90,28 @@ pub(super) fn compat(
     cmd: u32,
     arg: usize,
 ) -> Result<i32> {
+    let pointer = arg as u32 as usize;
     match cmd {
-        uapi::LOOP_SET_FD => native(this, bdev, mode, cmd, arg),
+        uapi::LOOP_SET_STATUS => {
+            // The C driver forgets this check here.
+            may_change(mode)?;
+            let info = read::<CompatLoopInfo>(pointer)?.to_info64();
+            this.set_status(bdev.disk(), &info).map(|()| 0)
+        }
+        uapi::LOOP_GET_STATUS if pointer == 0 => Err(EINVAL),
+        uapi::LOOP_GET_STATUS => {
+            let info = CompatLoopInfo::try_from_info64(&this.get_status()?)?;
+            write(pointer, &info).map(|()| 0)
+        }
+        uapi::LOOP_SET_FD
+        | uapi::LOOP_CHANGE_FD
+        | uapi::LOOP_SET_BLOCK_SIZE
+        | uapi::LOOP_SET_DIRECT_IO => native(this, bdev, mode, cmd, arg),
         uapi::LOOP_CONFIGURE
         | uapi::LOOP_CLR_FD
         | uapi::LOOP_SET_STATUS64
         | uapi::LOOP_GET_STATUS64
-        | uapi::LOOP_SET_CAPACITY => native(this, bdev, mode, cmd, arg as u32 as usize),
+        | uapi::LOOP_SET_CAPACITY => native(this, bdev, mode, cmd, pointer),
         _ => Err(ENOIOCTLCMD),
     }
 }
@@ -99,11 +129,8 @@ fn read<T: FromBytes>(arg: usize) -> Result<T> {
         .read()
 }
 
-fn write(arg: usize, info: &LoopInfo64) -> Result
-where
-    LoopInfo64: AsBytes,
-{
-    UserSlice::new(UserPtr::from_addr(arg), size_of::<LoopInfo64>())
+fn write<T: AsBytes>(arg: usize, info: &T) -> Result {
+    UserSlice::new(UserPtr::from_addr(arg), size_of::<T>())
         .writer()
         .write(info)
 }

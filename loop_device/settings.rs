@@ -90,9 +90,7 @@ pub(super) fn flags_to_configure(info: &LoopInfo64) -> Result<u32> {
     if info.lo_flags & !CONFIGURE_SETTABLE != 0 {
         return Err(EINVAL);
     }
-    // Direct I/O is turned off silently where it is not possible, and it is not
-    // implemented yet.
-    Ok(info.lo_flags & !flags::DIRECT_IO)
+    Ok(info.lo_flags)
 }
 
 /// Returns the flags of a device that had `old` after a new status `asked` for

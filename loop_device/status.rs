@@ -3,14 +3,23 @@
 //! Reading and changing the settings of a device that is bound.
 
 use super::{
+    attach,
+    backing::Backing,
     settings::{
         self,
         Settings, //
     },
+    Bound,
     LoopDevice, //
 };
 use crate::abstractions::{
-    block::disk::Disk,
+    block::{
+        bdev::BlockDevice,
+        disk::{
+            Disk,
+            OpenMode, //
+        },
+    },
     sync::LockKillable as _,
     uapi::{
         flags,
@@ -59,19 +68,18 @@ impl LoopDevice {
         let settings = Settings::new(info)?;
         let old_flags = bound.backing.flags();
         let new_flags = settings::flags_to_set(old_flags, info.lo_flags);
-        let new = Arc::new(bound.backing.with(settings, new_flags), GFP_KERNEL)?;
+        let block_size = disk.logical_block_size();
+        let new = Arc::new(
+            bound.backing.with(settings, new_flags, block_size),
+            GFP_KERNEL,
+        )?;
         let range_differs = settings.differs_in_range(bound.backing.settings());
         let scan = new_flags & !old_flags & flags::PARTSCAN != 0;
 
         if range_differs {
             disk.sync_and_invalidate();
         }
-        let old = {
-            // Commands are for the file as it was when they came.
-            let _frozen = disk.freeze();
-            self.workers.set_backing(new.clone())
-        };
-        drop((old, core::mem::replace(&mut bound.backing, new.clone())));
+        let old = self.exchange_backing(disk, bound, new.clone());
         if scan {
             disk.suppress_partition_scan(false);
         }
@@ -79,6 +87,7 @@ impl LoopDevice {
             disk.set_capacity(new.sectors());
         }
         drop(state);
+        drop(old);
         if scan {
             self.scan_partitions(disk);
         }
@@ -94,5 +103,104 @@ impl LoopDevice {
         let state = self.state.lock_killable()?;
         disk.set_capacity(state.bound()?.backing.sectors());
         Ok(())
+    }
+
+    /// Turns direct I/O to the backing file on or off (`LOOP_SET_DIRECT_IO`).
+    /// Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the device has no backing file, `EINVAL` if that cannot be used
+    /// so with the present offset and block size.
+    pub(super) fn set_direct_io(&self, disk: &Disk<Self>, on: bool) -> Result {
+        let old;
+        let mut state = self.state.lock_killable()?;
+        let bound = state.bound_mut()?;
+        if on == bound.backing.is_direct() {
+            return Ok(());
+        }
+        let flags =
+            bound.backing.flags() & !flags::DIRECT_IO | if on { flags::DIRECT_IO } else { 0 };
+        let settings = *bound.backing.settings();
+        let block_size = disk.logical_block_size();
+        let new = Arc::new(bound.backing.with(settings, flags, block_size), GFP_KERNEL)?;
+        if on {
+            if !new.is_direct() {
+                return Err(EINVAL);
+            }
+            // What is in the page cache goes first. The errors of others are theirs.
+            let _ = new.file().fsync();
+        }
+        old = self.exchange_backing(disk, bound, new);
+        drop(state);
+        drop(old);
+        Ok(())
+    }
+
+    /// Changes the logical block size (`LOOP_SET_BLOCK_SIZE`); 0 is for the
+    /// default. What the device has cached is written back and dropped. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// - `EBUSY` if somebody else has the device open exclusively;
+    /// - `ENXIO` if the device has no backing file;
+    /// - `EINVAL` if that is not a block size.
+    pub(super) fn set_block_size(
+        &self,
+        bdev: &BlockDevice<Self>,
+        mode: OpenMode,
+        bytes: usize,
+    ) -> Result {
+        let old;
+        let _claim = bdev.claim_unless(mode)?;
+        let mut state = self.state.lock_killable()?;
+        let bound = state.bound_mut()?;
+        let disk = bdev.disk();
+        if disk.logical_block_size() as usize == bytes {
+            return Ok(());
+        }
+        let backing = bound.backing.clone();
+        // It is truncated, as the C driver does.
+        let limits = attach::limits(
+            backing.file(),
+            backing.flags(),
+            backing.direct_io(),
+            bytes as u32,
+        );
+        let new = Arc::new(
+            backing.with(*backing.settings(), backing.flags(), limits.block_size),
+            GFP_KERNEL,
+        )?;
+        disk.sync_and_invalidate();
+        let mut update = disk.start_limits_update();
+        update.set(&limits);
+        {
+            // With blocks that are too small, direct I/O must be off before any
+            // comes.
+            let _frozen = disk.freeze();
+            update.commit()?;
+            old = (
+                self.workers.set_backing(new.clone()),
+                core::mem::replace(&mut bound.backing, new),
+            );
+        }
+        drop(state);
+        drop((old, backing));
+        Ok(())
+    }
+
+    /// Lets new commands see another backing, when those that have seen the present
+    /// one have ended. Returns what there was, to be dropped without locks. Sleeps.
+    pub(super) fn exchange_backing(
+        &self,
+        disk: &Disk<Self>,
+        bound: &mut Bound,
+        new: Arc<Backing>,
+    ) -> impl Sized {
+        let published = {
+            let _frozen = disk.freeze();
+            self.workers.set_backing(new.clone())
+        };
+        (published, core::mem::replace(&mut bound.backing, new))
     }
 }

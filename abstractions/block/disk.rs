@@ -2,31 +2,19 @@
 
 //! Disks: what a block driver shows to the rest of the system.
 //!
-//! A [`DiskRegistration`] is the driver's hold on a disk: dropping it takes the
-//! disk out of the system. The driver's data for the disk, an [`Arc<T>`], is
-//! released by `free_disk`, when the last user has gone.
+//! The driver's data for a disk, an [`Arc<T>`], is released by `free_disk`, when
+//! the last user has gone.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::super::{
-    bindings,
-    fs::{
-        BackingFile,
-        Candidate, //
-    },
+use super::super::bindings;
+use super::{
+    bdev::BlockDevice,
+    mq::Operations, //
 };
-use super::mq::{
-    Operations,
-    TagSet,
-    TagSetOptions, //
-};
-use core::{
-    marker::PhantomData,
-    ptr::NonNull, //
-};
+use core::marker::PhantomData;
 use kernel::{
     error::{
-        from_err_ptr,
         from_result,
         to_result, //
     },
@@ -35,9 +23,7 @@ use kernel::{
         c_uint,
         c_ulong, //
     },
-    fmt::Write as _,
     prelude::*,
-    str::NullTerminatedFormatter,
     sync::{
         Arc,
         ArcBorrow, //
@@ -111,6 +97,10 @@ pub(crate) struct DiskVTable<T: DiskOperations> {
 unsafe impl<T: DiskOperations> Sync for DiskVTable<T> {}
 
 impl<T: DiskOperations> DiskVTable<T> {
+    pub(super) fn fops(&self) -> *const bindings::block_device_operations {
+        &self.fops
+    }
+
     /// Creates the table of a driver in `module`, which stays loaded while a
     /// disk is open.
     pub(crate) const fn new(module: &'static kernel::ThisModule) -> Self {
@@ -130,8 +120,8 @@ impl<T: DiskOperations> DiskVTable<T> {
 
     /// # Safety
     ///
-    /// `disk` must be one of a [`DiskRegistration<T>`] and not freed yet.
-    unsafe fn data<'a>(disk: *mut bindings::gendisk) -> ArcBorrow<'a, T> {
+    /// `disk` must be one of a [`DiskRegistration<T>`](super::registration::DiskRegistration) and not freed yet.
+    pub(super) unsafe fn data<'a>(disk: *mut bindings::gendisk) -> ArcBorrow<'a, T> {
         // SAFETY: The registration has put the driver's data there, and it is
         // taken away only by `free_disk_callback`.
         unsafe { <Arc<T> as ForeignOwnable>::borrow((*disk).private_data) }
@@ -205,7 +195,7 @@ impl<T: DiskOperations> DiskVTable<T> {
 /// # Invariants
 ///
 /// A reference to it implies that it is alive and belongs to a
-/// [`DiskRegistration<T>`].
+/// [`DiskRegistration<T>`](super::registration::DiskRegistration).
 #[repr(transparent)]
 pub(crate) struct Disk<T: DiskOperations>(Opaque<bindings::gendisk>, PhantomData<T>);
 
@@ -215,8 +205,8 @@ unsafe impl<T: DiskOperations> Sync for Disk<T> {}
 impl<T: DiskOperations> Disk<T> {
     /// # Safety
     ///
-    /// `disk` must be alive for `'a` and belong to a [`DiskRegistration<T>`].
-    unsafe fn from_raw<'a>(disk: *mut bindings::gendisk) -> &'a Self {
+    /// `disk` must be alive for `'a` and belong to a [`DiskRegistration<T>`](super::registration::DiskRegistration).
+    pub(super) unsafe fn from_raw<'a>(disk: *mut bindings::gendisk) -> &'a Self {
         // SAFETY: The representation is transparent, and the caller guarantees
         // the rest.
         unsafe { &*disk.cast() }
@@ -252,6 +242,12 @@ impl<T: DiskOperations> Disk<T> {
     pub(crate) fn openers(&self) -> u32 {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::rust_loop_helper_disk_openers(self.as_raw()) }
+    }
+
+    /// Returns the logical block size of the queue, in bytes.
+    pub(crate) fn logical_block_size(&self) -> u32 {
+        // SAFETY: The queue lives as long as the disk.
+        unsafe { bindings::rust_loop_helper_queue_logical_block_size(self.queue()) }
     }
 
     /// Tells user space that something about the disk has changed.
@@ -386,233 +382,5 @@ impl<T: DiskOperations> Drop for Frozen<'_, T> {
         unsafe {
             bindings::rust_loop_helper_blk_mq_unfreeze_queue(self.disk.queue(), self.memflags)
         };
-    }
-}
-
-/// A disk of driver `T`, or a partition of one, that somebody has opened
-/// (`struct block_device`).
-///
-/// # Invariants
-///
-/// A reference to it implies that it is open.
-#[repr(transparent)]
-pub(crate) struct BlockDevice<T: DiskOperations>(Opaque<bindings::block_device>, PhantomData<T>);
-
-impl<T: DiskOperations> BlockDevice<T> {
-    /// # Safety
-    ///
-    /// `bdev` must be open for `'a`, and its disk must belong to a
-    /// [`DiskRegistration<T>`].
-    unsafe fn from_raw<'a>(bdev: *mut bindings::block_device) -> &'a Self {
-        // SAFETY: The representation is transparent, and the caller guarantees
-        // the rest.
-        unsafe { &*bdev.cast() }
-    }
-
-    /// Returns the disk.
-    pub(crate) fn disk(&self) -> &Disk<T> {
-        // SAFETY: By the type invariant the device is open, which keeps its disk
-        // alive.
-        unsafe { Disk::from_raw((*self.0.get()).bd_disk) }
-    }
-
-    /// Keeps others from opening the device exclusively until the guard is
-    /// dropped. Sleeps.
-    ///
-    /// # Errors
-    ///
-    /// `EBUSY` if somebody has done so already.
-    pub(crate) fn claim(&self) -> Result<Claim<'_, T>> {
-        // SAFETY: By the type invariant the device is open. It identifies the
-        // holder as well as anything.
-        to_result(unsafe {
-            bindings::bd_prepare_to_claim(self.0.get(), self.0.get().cast(), core::ptr::null())
-        })?;
-        Ok(Claim(self))
-    }
-}
-
-/// See [`BlockDevice::claim`].
-pub(crate) struct Claim<'a, T: DiskOperations>(&'a BlockDevice<T>);
-
-impl<T: DiskOperations> Drop for Claim<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: We have claimed it, with the same holder.
-        unsafe { bindings::bd_abort_claiming(self.0 .0.get(), self.0 .0.get().cast()) };
-    }
-}
-
-/// A file that may turn out to be a disk of driver `T`.
-pub(crate) trait AsDisk {
-    /// Returns the driver's data if the file is a disk of `T`, or a partition
-    /// of one.
-    fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>>;
-}
-
-impl AsDisk for Candidate {
-    fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
-        // SAFETY: The file keeps the device open.
-        unsafe { disk_data(self.block_device()?) }
-    }
-}
-
-impl AsDisk for BackingFile {
-    fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
-        // SAFETY: The file keeps the device open.
-        unsafe { disk_data(self.block_device()?) }
-    }
-}
-
-/// # Safety
-///
-/// `bdev` must be open.
-unsafe fn disk_data<T: DiskOperations>(bdev: NonNull<bindings::block_device>) -> Option<Arc<T>> {
-    // SAFETY: An open device keeps its disk alive.
-    unsafe {
-        let disk = (*bdev.as_ptr()).bd_disk;
-        // A table belongs to one driver, so this is a disk that was registered
-        // with `DiskRegistration<T>`.
-        core::ptr::eq((*disk).fops, &T::VTABLE.fops).then(|| DiskVTable::<T>::data(disk).into())
-    }
-}
-
-/// What a disk is to be like.
-pub(crate) struct DiskOptions<'a> {
-    /// Its name in `/dev`.
-    pub(crate) name: kernel::fmt::Arguments<'a>,
-    /// Its major number.
-    pub(crate) major: u32,
-    /// Its minor number.
-    pub(crate) minor: u32,
-    /// The most that one request transfers, in sectors.
-    pub(crate) max_hw_sectors: u32,
-    /// Its queues.
-    pub(crate) tags: TagSetOptions,
-}
-
-/// A disk that is in the system while this lives.
-///
-/// # Invariants
-///
-/// `disk` has been added, and we hold a reference to it.
-#[pin_data(PinnedDrop)]
-pub(crate) struct DiskRegistration<T: DiskOperations> {
-    disk: NonNull<bindings::gendisk>,
-    data: Arc<T>,
-    // Freed after `drop` has deleted the disk, which drains its queue.
-    #[pin]
-    tags: TagSet<T>,
-}
-
-// SAFETY: A disk may be used and deleted from any thread.
-unsafe impl<T: DiskOperations> Send for DiskRegistration<T> {}
-// SAFETY: A disk may be used from any thread.
-unsafe impl<T: DiskOperations> Sync for DiskRegistration<T> {}
-
-impl<T: DiskOperations> DiskRegistration<T> {
-    /// Adds a disk, of capacity 0 and without a partition scan. Sleeps.
-    pub(crate) fn new<'a>(
-        data: Arc<T>,
-        options: DiskOptions<'a>,
-    ) -> impl PinInit<Self, Error> + use<'a, T> {
-        let DiskOptions {
-            name,
-            major,
-            minor,
-            max_hw_sectors,
-            tags,
-        } = options;
-        try_pin_init!(&this in Self {
-            tags <- TagSet::new(tags),
-            disk: {
-                // SAFETY: `tags` has just been initialised.
-                let tags = unsafe { &(*this.as_ptr()).tags };
-                Self::add(tags, &data, name, major, minor, max_hw_sectors)?
-            },
-            data,
-        })
-    }
-
-    fn add(
-        tags: &TagSet<T>,
-        data: &Arc<T>,
-        name: kernel::fmt::Arguments<'_>,
-        major: u32,
-        minor: u32,
-        max_hw_sectors: u32,
-    ) -> Result<NonNull<bindings::gendisk>> {
-        let mut lim = bindings::queue_limits {
-            max_hw_sectors,
-            ..Default::default()
-        };
-        let private_data = data.clone().into_foreign();
-        // Undone by `free_disk`, once the disk has been added.
-        let undo_data = kernel::types::ScopeGuard::new(|| {
-            // SAFETY: This came from `into_foreign`, and nobody has it any more.
-            drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(private_data) })
-        });
-        // SAFETY: The tag set is initialised; `lim` is valid; the key is static.
-        let disk = from_err_ptr(unsafe {
-            bindings::__blk_mq_alloc_disk(
-                tags.as_raw(),
-                &mut lim,
-                private_data,
-                kernel::static_lock_class!().as_ptr(),
-            )
-        })?;
-        let undo_disk = kernel::types::ScopeGuard::new(move || {
-            // SAFETY: We hold the only reference. A disk that was not added is
-            // freed without a call to `free_disk`.
-            unsafe { bindings::put_disk(disk) }
-        });
-        {
-            // SAFETY: Nobody else knows of the disk yet.
-            let disk = unsafe { &mut *disk };
-            disk.major = major as c_int;
-            disk.first_minor = minor as c_int;
-            disk.minors = 1;
-            disk.fops = &T::VTABLE.fops;
-            disk.private_data = private_data;
-            disk.events = bindings::RUST_LOOP_CONST_DISK_EVENT_MEDIA_CHANGE as u16;
-            disk.event_flags = bindings::RUST_LOOP_CONST_DISK_EVENT_FLAG_UEVENT as u16;
-            NullTerminatedFormatter::new(&mut disk.disk_name)
-                .ok_or(EINVAL)?
-                .write_fmt(name)
-                .map_err(|_| EINVAL)?;
-        }
-        // SAFETY: The disk is alive.
-        unsafe { bindings::rust_loop_helper_disk_set_suppress_part_scan(disk, true) };
-        // SAFETY: The disk has all that a disk needs.
-        to_result(unsafe {
-            bindings::device_add_disk(core::ptr::null_mut(), disk, core::ptr::null_mut())
-        })?;
-        undo_disk.dismiss();
-        undo_data.dismiss();
-        // INVARIANT: It has been added.
-        NonNull::new(disk).ok_or(ENOMEM)
-    }
-
-    /// Returns the driver's data.
-    pub(crate) fn data(&self) -> &Arc<T> {
-        &self.data
-    }
-
-    /// Returns the disk.
-    pub(crate) fn disk(&self) -> &Disk<T> {
-        // SAFETY: By the type invariant the disk is alive.
-        unsafe { Disk::from_raw(self.disk.as_ptr()) }
-    }
-}
-
-#[pinned_drop]
-impl<T: DiskOperations> PinnedDrop for DiskRegistration<T> {
-    /// Waits for I/O under way. Sleeps.
-    fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the disk has been added, and we hold a
-        // reference.
-        unsafe {
-            bindings::del_gendisk(self.disk.as_ptr());
-            bindings::put_disk(self.disk.as_ptr());
-        }
     }
 }

@@ -20,6 +20,9 @@ use kernel::{
 pub(crate) struct Limits {
     /// Logical, physical and minimum I/O size, in bytes.
     pub(crate) block_size: u32,
+    /// What the addresses and lengths of a transfer's pieces in memory are multiples
+    /// of, in bytes: a power of two, at most a page.
+    pub(crate) dma_alignment: u32,
     /// Whether what is written has to be flushed to be durable.
     pub(crate) write_cache: bool,
     /// Whether seeking is expensive.
@@ -61,6 +64,8 @@ impl<T: DiskOperations> LimitsUpdate<'_, T> {
     /// Replaces what a driver sets.
     pub(crate) fn set(&mut self, limits: &Limits) {
         self.set_block_size(limits.block_size);
+        // A mask. The block layer takes 0 for its default, so 1 is not possible.
+        self.lim.dma_alignment = limits.dma_alignment.max(2) - 1;
         self.set_feature(
             bindings::RUST_LOOP_CONST_BLK_FEAT_WRITE_CACHE,
             limits.write_cache,

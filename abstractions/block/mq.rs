@@ -346,6 +346,7 @@ impl<T: Operations> Drop for RequestList<T> {
 }
 
 /// Sizes of a [`TagSet`].
+#[derive(Clone, Copy)]
 pub(crate) struct TagSetOptions {
     /// Number of hardware queues.
     pub(crate) nr_hw_queues: u32,

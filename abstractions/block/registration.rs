@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Putting a disk into the system.
+//!
+//! A [`DiskRegistration`] is the driver's hold on a disk: dropping it takes the
+//! disk out of the system.
+//!
+//! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
+
+use super::super::bindings;
+use super::{
+    disk::{
+        Disk,
+        DiskOperations, //
+    },
+    mq::{
+        TagSet,
+        TagSetOptions, //
+    },
+};
+use core::ptr::NonNull;
+use kernel::{
+    error::{
+        from_err_ptr,
+        to_result, //
+    },
+    ffi::c_int,
+    fmt::Write as _,
+    prelude::*,
+    str::NullTerminatedFormatter,
+    sync::Arc,
+    types::ForeignOwnable, //
+};
+
+/// The most minor numbers, its own included, that a disk can have.
+pub(crate) const DISK_MAX_PARTS: u32 = bindings::DISK_MAX_PARTS;
+
+/// What a disk is to be like.
+pub(crate) struct DiskOptions<'a> {
+    /// Its name in `/dev`.
+    pub(crate) name: kernel::fmt::Arguments<'a>,
+    /// Its major number.
+    pub(crate) major: u32,
+    /// Its first minor number.
+    pub(crate) minor: u32,
+    /// How many minor numbers are its own, for itself and its partitions. Those of
+    /// further partitions are in a range that all drivers share.
+    pub(crate) minors: u32,
+    /// Whether the block layer looks for partitions whenever it sees a medium.
+    pub(crate) scan_partitions: bool,
+    /// The most that one request transfers, in sectors.
+    pub(crate) max_hw_sectors: u32,
+    /// Its queues.
+    pub(crate) tags: TagSetOptions,
+}
+
+/// A disk that is in the system while this lives.
+///
+/// # Invariants
+///
+/// `disk` has been added, and we hold a reference to it.
+#[pin_data(PinnedDrop)]
+pub(crate) struct DiskRegistration<T: DiskOperations> {
+    disk: NonNull<bindings::gendisk>,
+    data: Arc<T>,
+    // Freed after `drop` has deleted the disk, which drains its queue.
+    #[pin]
+    tags: TagSet<T>,
+}
+
+// SAFETY: A disk may be used and deleted from any thread.
+unsafe impl<T: DiskOperations> Send for DiskRegistration<T> {}
+// SAFETY: A disk may be used from any thread.
+unsafe impl<T: DiskOperations> Sync for DiskRegistration<T> {}
+
+impl<T: DiskOperations> DiskRegistration<T> {
+    /// Adds a disk, of capacity 0. Sleeps.
+    pub(crate) fn new<'a>(
+        data: Arc<T>,
+        options: DiskOptions<'a>,
+    ) -> impl PinInit<Self, Error> + use<'a, T> {
+        try_pin_init!(&this in Self {
+            tags <- TagSet::new(options.tags),
+            disk: {
+                // SAFETY: `tags` has just been initialised.
+                let tags = unsafe { &(*this.as_ptr()).tags };
+                Self::add(tags, &data, &options)?
+            },
+            data,
+        })
+    }
+
+    fn add(
+        tags: &TagSet<T>,
+        data: &Arc<T>,
+        options: &DiskOptions<'_>,
+    ) -> Result<NonNull<bindings::gendisk>> {
+        let mut lim = bindings::queue_limits {
+            max_hw_sectors: options.max_hw_sectors,
+            ..Default::default()
+        };
+        let private_data = data.clone().into_foreign();
+        // Undone by `free_disk`, once the disk has been added.
+        let undo_data = kernel::types::ScopeGuard::new(|| {
+            // SAFETY: This came from `into_foreign`, and nobody has it any more.
+            drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(private_data) })
+        });
+        // SAFETY: The tag set is initialised; `lim` is valid; the key is static.
+        let disk = from_err_ptr(unsafe {
+            bindings::__blk_mq_alloc_disk(
+                tags.as_raw(),
+                &mut lim,
+                private_data,
+                kernel::static_lock_class!().as_ptr(),
+            )
+        })?;
+        let undo_disk = kernel::types::ScopeGuard::new(move || {
+            // SAFETY: We hold the only reference. A disk that was not added is
+            // freed without a call to `free_disk`.
+            unsafe { bindings::put_disk(disk) }
+        });
+        {
+            // SAFETY: Nobody else knows of the disk yet.
+            let disk = unsafe { &mut *disk };
+            disk.major = options.major as c_int;
+            disk.first_minor = options.minor as c_int;
+            disk.minors = options.minors as c_int;
+            disk.fops = T::VTABLE.fops();
+            disk.private_data = private_data;
+            disk.events = bindings::RUST_LOOP_CONST_DISK_EVENT_MEDIA_CHANGE as u16;
+            disk.event_flags = bindings::RUST_LOOP_CONST_DISK_EVENT_FLAG_UEVENT as u16;
+            NullTerminatedFormatter::new(&mut disk.disk_name)
+                .ok_or(EINVAL)?
+                .write_fmt(options.name)
+                .map_err(|_| EINVAL)?;
+        }
+        // SAFETY: The disk is alive.
+        unsafe {
+            bindings::rust_loop_helper_disk_set_suppress_part_scan(disk, !options.scan_partitions)
+        };
+        // SAFETY: The disk has all that a disk needs.
+        to_result(unsafe {
+            bindings::device_add_disk(core::ptr::null_mut(), disk, core::ptr::null_mut())
+        })?;
+        undo_disk.dismiss();
+        undo_data.dismiss();
+        // INVARIANT: It has been added.
+        NonNull::new(disk).ok_or(ENOMEM)
+    }
+
+    /// Returns the driver's data.
+    pub(crate) fn data(&self) -> &Arc<T> {
+        &self.data
+    }
+
+    /// Returns the disk.
+    pub(crate) fn disk(&self) -> &Disk<T> {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { Disk::from_raw(self.disk.as_ptr()) }
+    }
+}
+
+#[pinned_drop]
+impl<T: DiskOperations> PinnedDrop for DiskRegistration<T> {
+    /// Waits for I/O under way. Sleeps.
+    fn drop(self: Pin<&mut Self>) {
+        // SAFETY: By the type invariant the disk has been added, and we hold a
+        // reference.
+        unsafe {
+            bindings::del_gendisk(self.disk.as_ptr());
+            bindings::put_disk(self.disk.as_ptr());
+        }
+    }
+}
