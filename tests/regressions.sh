@@ -1,0 +1,130 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 64M
+#
+# Mistakes that loop drivers have made before and that no other script is about.
+# Documentation/testing.md says where the tests of the others are.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	ensure_driver
+	[[ -e $WORK/image ]] || random_file "$WORK/image" 1M
+}
+
+# A reader that does not want to wait is not told to come back by a worker,
+# which can wait.
+nowait() {
+	setup
+	attach "${DEV}0" "$WORK/image"
+	echo 3 >/proc/sys/vm/drop_caches
+	python3 -S - "${DEV}0" "$WORK/image" <<-'PYTHON'
+		import mmap, os, sys
+		device = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
+		buffer = mmap.mmap(-1, 65536)
+		with open(sys.argv[2], "rb") as image:
+		    wanted = image.read()
+		for offset in range(0, 1 << 20, 65536):
+		    # The block layer itself may have no tag at once: EAGAIN on the call.
+		    got = os.preadv(device, [buffer], offset, os.RWF_NOWAIT)
+		    if got != 65536 or buffer[:] != wanted[offset:offset + 65536]:
+		        sys.exit(f"{got} bytes at {offset}")
+		    if os.pwritev(device, [buffer], offset, os.RWF_NOWAIT) != 65536:
+		        sys.exit(f"short write at {offset}")
+	PYTHON
+	detach "${DEV}0"
+}
+
+# Writes take part in freezing the filesystem below: they wait, are not lost, and
+# leave nothing behind that would keep it from being frozen or unmounted again.
+freeze() {
+	setup
+	mkfs.ext4 -q /dev/vdb
+	mkdir -p "$WORK/fs"
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	truncate -s 8M "$WORK/fs/image"
+	attach "${DEV}0" "$WORK/fs/image"
+	fsfreeze -f "$WORK/fs"
+	defer 'fsfreeze -u "$WORK/fs" 2>/dev/null'
+	dd if="$WORK/image" of="${DEV}0" bs=64K oflag=direct status=none &
+	local writer=$!
+	wait_until 10 is_running "${DEV}0" || fail "no write is under way"
+	kill -0 "$writer" || fail "the write did not wait"
+	fsfreeze -u "$WORK/fs"
+	wait "$writer"
+	cmp -n 1048576 "$WORK/image" "$WORK/fs/image"
+	for _ in 1 2 3; do
+		fsfreeze -f "$WORK/fs"
+		fsfreeze -u "$WORK/fs"
+	done
+	detach "${DEV}0"
+}
+
+is_running() {
+	[[ $(sysfs_attr "$1" inflight) =~ [1-9] ]]
+}
+
+# Direct I/O to a disk with large blocks needs as large ones.
+direct_io_alignment() {
+	setup
+	need_module null_blk
+	mkdir /sys/kernel/config/nullb/large 2>/dev/null || {
+		modprobe configfs
+		mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+		mkdir /sys/kernel/config/nullb/large
+	}
+	defer 'rmdir /sys/kernel/config/nullb/large'
+	local disk=/sys/kernel/config/nullb/large
+	echo 16 >"$disk/size"
+	echo 4096 >"$disk/blocksize"
+	echo 1 >"$disk/memory_backed"
+	echo 1 >"$disk/power"
+	# Since Linux 6.2 the disk has the name of its directory.
+	local below=/dev/large
+	wait_until 10 test -b "$below"
+	attach "${DEV}0" "$below"
+	expect EINVAL loopctl raw "${DEV}0" 0x4C08 1
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 dio
+	detach "${DEV}0"
+	attach "${DEV}0" --direct-io=on "$below"
+	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 4096 "block size"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 dio
+	dd if="$WORK/image" of="${DEV}0" bs=4K oflag=direct status=none
+	expect ok loopctl raw "${DEV}0" 0x4C09 512
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 "dio with small blocks"
+	dd if="${DEV}0" bs=512 count=2048 iflag=direct status=none | cmp - "$WORK/image"
+	detach "${DEV}0"
+}
+
+direct_io_alignment_of_our_own() {
+	need_rust_loop
+	direct_io_alignment
+}
+
+# The file's own O_DIRECT is a wish and not an order.
+direct_io_off() {
+	setup
+	mkfs.ext4 -q -F /dev/vdb
+	mkdir -p "$WORK/fs"
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	cp "$WORK/image" "$WORK/fs/image"
+	# losetup opens the file with O_DIRECT when it is asked for direct I/O.
+	attach "${DEV}0" --direct-io=on "$WORK/fs/image"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 dio
+	losetup --direct-io=off "${DEV}0"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 "dio, off"
+	cmp "$WORK/image" "${DEV}0"
+	losetup --direct-io=on "${DEV}0"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "dio, on again"
+	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - "$WORK/image"
+	detach "${DEV}0"
+}
+
+it "a read or write that must not wait" nowait
+it "the filesystem below is frozen" freeze
+it "direct I/O to a disk with large blocks" direct_io_alignment_of_our_own
+it "direct I/O turned off on a file opened for it" direct_io_off
+
+run
