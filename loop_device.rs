@@ -306,3 +306,33 @@ impl DiskOperations for LoopDevice {
         ioctl::compat(this, bdev, mode, cmd, arg)
     }
 }
+
+#[kunit_tests(rust_loop_partitions)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn partition_minors() {
+        // (asked for, room for partitions, minors, whether all devices are searched)
+        let table = [
+            (0, 0, 1, false),
+            (1, 1, 2, true),
+            (2, 3, 4, true),
+            (7, 7, 8, true),
+            (8, 15, 16, true),
+            (255, 255, 256, true),
+        ];
+        for (asked, max, minors, scan) in table {
+            match Partitions::new(asked) {
+                Ok(partitions) => {
+                    assert_eq!(partitions.max(), max);
+                    assert_eq!(partitions.minors(), minors);
+                    assert!(partitions.scan() == scan);
+                }
+                Err(_) => assert!(false),
+            }
+        }
+        assert!(Partitions::new(256).is_err());
+        assert!(Partitions::new(u32::MAX).is_err());
+    }
+}

@@ -134,3 +134,46 @@ fn write<T: AsBytes>(arg: usize, info: &T) -> Result {
         .writer()
         .write(info)
 }
+
+#[kunit_tests(rust_loop_ioctl)]
+mod tests {
+    use super::*;
+    use crate::abstractions::uapi::LoopInfo64;
+
+    #[test]
+    fn old_status_of_a_device() {
+        const LARGE: u64 = 1 << 32;
+        // (offset, inode, device, fits, fits a 32-bit process)
+        let table = [
+            (0, 1, 7, true, true),
+            (0x7fff_ffff, 1, 7, true, true),
+            (0x8000_0000, 1, 7, false, false),
+            (LARGE, 1, 7, false, false),
+            (0, LARGE, 7, true, false),
+            (0, 1, 0xffff, true, true),
+            (0, 1, 0x1_0000, true, false),
+        ];
+        for (offset, inode, device, native, compat) in table {
+            let mut info = LoopInfo64::default();
+            info.lo_offset = offset;
+            info.lo_inode = inode;
+            info.lo_device = device;
+            assert!(LoopInfo::try_from_info64(&info).is_ok() == native);
+            assert!(CompatLoopInfo::try_from_info64(&info).is_ok() == compat);
+        }
+    }
+
+    #[test]
+    fn old_status_to_set() {
+        // (offset, expected)
+        let table = [(0, 0), (512, 512), (i32::MAX, 0x7fff_ffff), (-1, u64::MAX)];
+        for (offset, expected) in table {
+            let mut native = LoopInfo::default();
+            native.lo_offset = offset;
+            assert_eq!(native.to_info64().lo_offset, expected);
+            let mut compat = CompatLoopInfo::default();
+            compat.lo_offset = offset;
+            assert_eq!(compat.to_info64().lo_offset, expected);
+        }
+    }
+}
