@@ -6,10 +6,13 @@
 //! until all is done, an error comes, or the file ends.
 
 use crate::{
-    abstractions::block::mq::{
-        BlkStatus,
-        Request,
-        SECTOR_SIZE, //
+    abstractions::block::{
+        mq::{
+            BlkStatus,
+            Request,
+            SECTOR_SIZE, //
+        },
+        segments::BvecIter,
     },
     loop_device::{
         backing::Backing,
@@ -24,62 +27,80 @@ use kernel::prelude::*;
 /// as zeroes and fails with an I/O error; what was there succeeds.
 pub(super) fn read(rq: &mut Request<LoopDevice>, backing: &Backing) -> BlkStatus {
     let ioprio = rq.ioprio();
-    let mut pos = backing.file_pos(rq.pos());
-    let mut done = 0;
-    let mut outcome = Ok(());
+    let mut progress = Progress::new(backing.file_pos(rq.pos()));
     let mut segments = rq.segments();
     while let Some(mut chunk) = segments.next_chunk() {
         let mut iter = chunk.dest();
-        while iter.len() != 0 && outcome.is_ok() {
-            match backing.file().read(pos, &mut iter, ioprio) {
-                Ok(0) => outcome = Err(EIO),
-                Ok(n) => {
-                    pos += n as u64;
-                    done += n as u32;
-                }
-                Err(err) => outcome = Err(err),
-            }
-        }
+        progress.advance(&mut iter, |iter, pos| {
+            backing.file().read(pos, iter, ioprio)
+        });
         iter.zero_rest();
     }
-    finish(rq, done, outcome)
+    progress.finish(rq)
 }
 
 /// Writes what the request asks for.
 pub(super) fn write(rq: &mut Request<LoopDevice>, backing: &Backing) -> BlkStatus {
     let ioprio = rq.ioprio();
-    let mut pos = backing.file_pos(rq.pos());
-    let mut done = 0;
-    let mut outcome = Ok(());
+    let mut progress = Progress::new(backing.file_pos(rq.pos()));
     let mut segments = rq.segments();
     while let Some(mut chunk) = segments.next_chunk() {
         let mut iter = chunk.source();
-        while iter.len() != 0 && outcome.is_ok() {
-            match backing.file().write(pos, &mut iter, ioprio) {
-                // A file that takes nothing, yet does not say why.
-                Ok(0) => outcome = Err(EIO),
-                Ok(n) => {
-                    pos += n as u64;
-                    done += n as u32;
-                }
-                Err(err) => outcome = Err(err),
-            }
-        }
-        if outcome.is_err() {
-            break;
-        }
+        progress.advance(&mut iter, |iter, pos| {
+            backing.file().write(pos, iter, ioprio)
+        });
     }
-    finish(rq, done, outcome)
+    progress.finish(rq)
 }
 
-/// Completes the whole sectors that were transferred before an error, and
-/// returns the status of the rest.
-fn finish(rq: &mut Request<LoopDevice>, done: u32, outcome: Result) -> BlkStatus {
-    match outcome {
-        Ok(()) => BlkStatus::OK,
-        Err(err) => {
-            rq.complete_partially(done - done % SECTOR_SIZE);
-            err.into()
+/// How far a transfer has come.
+struct Progress {
+    /// Where in the file it goes on, in bytes.
+    pos: u64,
+    /// How much has been transferred, in bytes.
+    done: u32,
+    /// Once there is an error nothing more is transferred.
+    outcome: Result,
+}
+
+impl Progress {
+    fn new(pos: u64) -> Self {
+        Self {
+            pos,
+            done: 0,
+            outcome: Ok(()),
+        }
+    }
+
+    /// Repeats `step`, which is given what is left and where in the file that is,
+    /// until nothing is left.
+    fn advance<'a>(
+        &mut self,
+        iter: &mut BvecIter<'a>,
+        step: impl Fn(&mut BvecIter<'a>, u64) -> Result<usize>,
+    ) {
+        while iter.len() != 0 && self.outcome.is_ok() {
+            match step(iter, self.pos) {
+                // The file ends, or takes nothing, yet does not say why.
+                Ok(0) => self.outcome = Err(EIO),
+                Ok(n) => {
+                    self.pos += n as u64;
+                    self.done += n as u32;
+                }
+                Err(err) => self.outcome = Err(err),
+            }
+        }
+    }
+
+    /// Completes the whole sectors that were transferred before an error, and
+    /// returns the status of the rest.
+    fn finish(self, rq: &mut Request<LoopDevice>) -> BlkStatus {
+        match self.outcome {
+            Ok(()) => BlkStatus::OK,
+            Err(err) => {
+                rq.complete_partially(self.done - self.done % SECTOR_SIZE);
+                err.into()
+            }
         }
     }
 }
