@@ -6,14 +6,20 @@
 //! it. It runs in the worker's task, which may sleep, so `REQ_NOWAIT` has done
 //! its work by then and is not passed on.
 
+pub(crate) mod stats;
+
 mod allocation;
 mod transfer;
 
+use self::stats::Stats;
 use crate::{
-    abstractions::block::mq::{
-        BlkStatus,
-        Op,
-        Request, //
+    abstractions::{
+        block::mq::{
+            BlkStatus,
+            Op,
+            Request, //
+        },
+        cgroup::Charge,
     },
     loop_device::{
         backing::Backing,
@@ -22,28 +28,54 @@ use crate::{
 };
 use kernel::{
     pr_warn_once,
-    sync::Arc, //
+    sync::Arc,
+    time::{
+        Instant,
+        Monotonic, //
+    },
 };
 
-/// A request and the file that it is for.
+/// What a request carries while it waits.
+pub(crate) struct Queued {
+    /// The file that was the device's when it came.
+    pub(crate) backing: Arc<Backing>,
+    /// Who is charged for it; `None` for the root cgroup.
+    pub(crate) charge: Option<Charge>,
+    /// When it came.
+    pub(crate) at: Instant<Monotonic>,
+}
+
+/// A request and what it is for.
 pub(crate) struct LoopCmd {
     rq: Request<LoopDevice>,
-    backing: Arc<Backing>,
+    queued: Queued,
 }
 
 impl LoopCmd {
-    /// Pairs a request with the file that was the device's when it came.
-    pub(crate) fn new(rq: Request<LoopDevice>, backing: Arc<Backing>) -> Self {
-        Self { rq, backing }
+    /// Takes a request that has waited.
+    pub(crate) fn new(rq: Request<LoopDevice>, queued: Queued) -> Self {
+        Self { rq, queued }
     }
 
-    /// Does what the request asks for, and ends it. Process context; sleeps, in
-    /// the backing filesystem among others.
-    pub(crate) fn execute(self) {
-        let Self { mut rq, backing } = self;
-        let status = Self::status(&mut rq, &backing);
-        // A queue without requests is one without users of its backing file.
-        drop(backing);
+    /// Does what the request asks for, accounts for it, and ends it. Process
+    /// context of a kernel thread; sleeps, in the backing filesystem among others.
+    pub(crate) fn execute(self, stats: &Stats) {
+        let Self { mut rq, queued } = self;
+        let Queued {
+            backing,
+            charge,
+            at,
+        } = queued;
+        let (op, bytes) = (rq.op(), rq.bytes());
+        let begin = Instant::now();
+        let status = {
+            let _charged = charge.as_ref().map(Charge::enter);
+            Self::status(&mut rq, &backing)
+        };
+        // Once a request has ended, whoever issued it may look, and the device may
+        // find itself without users of its backing file.
+        stats.account(op, bytes, status, begin - at, begin.elapsed());
+        drop((backing, charge));
         rq.end(status);
     }
 

@@ -74,6 +74,7 @@ use crate::{
         },
         sysfs::GroupRegistration,
     },
+    loop_cmd::Queued,
     loop_worker::Workers,
 };
 use kernel::{
@@ -250,7 +251,7 @@ impl LoopDevice {
 }
 
 impl Operations for LoopDevice {
-    type Queued = Arc<Backing>;
+    type Queued = Queued;
 
     fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, _last: bool) {
         this.workers.queue(rq);

@@ -5,7 +5,9 @@
 //! Every cgroup (blkcg css) that issues I/O to a device has a worker of its own
 //! there, so that one that is throttled does not hold up another. A worker is
 //! found by its css in a red-black tree; it is made when the first command of a
-//! css comes, and freed when it has been idle for `idle_timeout_secs`. Commands
+//! css comes, and freed when it has been idle for `idle_timeout_secs` or its
+//! cgroup has been removed. Every command is executed as one of its cgroup: what
+//! I/O and memory it takes is charged there. Commands
 //! of the root cgroup, of none, and of those for which there is no memory to
 //! make a worker go to the rootcg queue, which always exists.
 //!
@@ -38,6 +40,7 @@ use crate::{
         },
         cgroup::{
             BlkcgCss,
+            Charge,
             CssKey, //
         },
         sync::{
@@ -54,7 +57,14 @@ use crate::{
         workqueue::OwnedQueue,
     },
     idle_timeout_secs,
-    loop_cmd::LoopCmd,
+    loop_cmd::{
+        stats::{
+            Stats,
+            Totals, //
+        },
+        LoopCmd,
+        Queued, //
+    },
     loop_device::{
         backing::Backing,
         LoopDevice, //
@@ -65,16 +75,14 @@ use kernel::{
     rbtree::{
         self,
         RBTree,
+        RBTreeNode,
         RBTreeNodeReservation, //
     },
     sync::{
         aref::ARef,
-        atomic::{
-            Atomic,
-            Relaxed, //
-        },
         Arc, //
     },
+    time::Instant,
     workqueue::{
         impl_has_work,
         new_work,
@@ -105,28 +113,38 @@ impl Workers {
     /// Hands a request to the worker of the cgroup that issued it; fails it if
     /// the device has no backing file. Any context, does not sleep.
     pub(crate) fn queue(&self, rq: Request<LoopDevice>) {
+        let charge = rq.blkcg().map(Charge::to);
+        let at = Instant::now();
         let mut inner = self.set.inner.lock();
         let Inner {
             backing,
             root,
             tree,
             fallbacks,
+            ..
         } = &mut *inner;
         let Some(backing) = backing.clone() else {
             drop(inner);
             rq.end(BlkStatus::IOERR);
             return;
         };
-        let worker = rq.blkcg().map(|css| self.find_or_make(tree, css));
-        let (cmds, work) = match worker {
-            Some(Some(worker)) => (&mut worker.cmds, &worker.work),
+        let worker = charge
+            .as_ref()
+            .map(|charge| self.find_or_make(tree, charge.blkcg()));
+        let (cmds, work, charge) = match worker {
+            Some(Some(worker)) => (&mut worker.cmds, &worker.work, charge),
             Some(None) => {
                 *fallbacks += 1;
-                (root, &self.root)
+                (root, &self.root, None)
             }
-            None => (root, &self.root),
+            None => (root, &self.root, None),
         };
-        cmds.push_back(rq, backing);
+        let queued = Queued {
+            backing,
+            charge,
+            at,
+        };
+        cmds.push_back(rq, queued);
         if !cmds.scheduled {
             cmds.scheduled = true;
             // Fails if the work is queued already, and then the reference comes
@@ -224,6 +242,8 @@ struct Inner {
     /// How many commands went to the rootcg queue because there was no memory
     /// to make a worker.
     fallbacks: u64,
+    /// What workers have done that have been freed.
+    gone: Totals,
 }
 
 impl Inner {
@@ -235,24 +255,38 @@ impl Inner {
         }
     }
 
-    /// Moves idle workers from the tree to `freed`: those for which `keep_for`,
-    /// which is told since when the worker is idle, returns `None`. Returns the
-    /// least of what it returns for the others, in jiffies.
+    /// Takes an idle worker out of the tree.
+    fn remove(&mut self, css: &BlkcgCss) -> Option<RBTreeNode<CssKey, CssWorker>> {
+        let key = css.key();
+        self.gone.add(&self.tree.get(&key)?.work.stats.totals());
+        self.tree.remove_node(&key)
+    }
+
+    /// Moves idle workers from the tree to `freed`: those whose cgroup is gone,
+    /// and those for which `keep_for`, which is told since when the worker is idle,
+    /// returns `None`. Returns the least of what it returns for the others, in
+    /// jiffies.
     fn free_idle(
         &mut self,
         freed: &mut RBTree<CssKey, CssWorker>,
         keep_for: impl Fn(Jiffies) -> Option<Jiffies>,
     ) -> Option<Jiffies> {
         let mut least: Option<Jiffies> = None;
-        let mut cursor = self.tree.cursor_front_mut();
+        let Self { tree, gone, .. } = self;
+        let mut cursor = tree.cursor_front_mut();
         while let Some(at) = cursor {
-            let cmds = &at.current().1.cmds;
-            if cmds.scheduled {
+            let worker = at.current().1;
+            if worker.cmds.scheduled {
                 cursor = at.move_next();
                 continue;
             }
-            match keep_for(cmds.idle_since) {
+            let keep = match worker.work.is_dying() {
+                true => None,
+                false => keep_for(worker.cmds.idle_since),
+            };
+            match keep {
                 None => {
+                    gone.add(&worker.work.stats.totals());
                     let (next, node) = at.remove_current();
                     freed.insert(node);
                     cursor = next;
@@ -298,15 +332,15 @@ impl CmdQueue {
         }
     }
 
-    fn push_back(&mut self, rq: Request<LoopDevice>, backing: Arc<Backing>) {
-        self.waiting.push_back(rq, backing);
+    fn push_back(&mut self, rq: Request<LoopDevice>, queued: Queued) {
+        self.waiting.push_back(rq, queued);
         self.queued += 1;
     }
 
     fn pop_front(&mut self) -> Option<LoopCmd> {
-        let (rq, backing) = self.waiting.pop_front()?;
+        let (rq, queued) = self.waiting.pop_front()?;
         self.queued -= 1;
-        Some(LoopCmd::new(rq, backing))
+        Some(LoopCmd::new(rq, queued))
     }
 }
 
@@ -319,6 +353,7 @@ impl WorkerSet {
                     root: CmdQueue::new(),
                     tree: RBTree::new(),
                     fallbacks: 0,
+                    gone: Totals::default(),
                 },
                 "rust_loop_work_lock"
             ),
@@ -341,16 +376,27 @@ impl WorkerSet {
         cmds.scheduled = false;
         cmds.idle_since = timer::jiffies();
         if let Some(css) = css {
-            if detached {
-                freed = inner.tree.remove_node(&css.key());
+            let idle_since = cmds.idle_since;
+            if detached || css.is_dying() {
+                freed = inner.remove(css);
                 drop(inner);
                 drop(freed);
             } else {
-                this.reduce(cmds.idle_since.wrapping_add(idle_timeout()));
+                this.reduce(idle_since.wrapping_add(next_look(idle_timeout())));
             }
         }
         None
     }
+}
+
+/// How often idle workers are looked at, in seconds: nobody tells us when a cgroup
+/// is removed, and it cannot go while a worker holds it.
+const LOOK_EVERY_SECS: u32 = 2;
+
+/// Returns when to look at idle workers, the first of which may have to go in
+/// `left` jiffies.
+fn next_look(left: Jiffies) -> Jiffies {
+    left.min(timer::secs_to_jiffies(LOOK_EVERY_SECS))
 }
 
 fn idle_timeout() -> Jiffies {
@@ -358,7 +404,8 @@ fn idle_timeout() -> Jiffies {
 }
 
 impl TimerCallback for WorkerSet {
-    /// Frees the workers that have been idle for long enough.
+    /// Frees the workers that have been idle for long enough or have lost their
+    /// cgroup.
     fn expired(this: &DeferrableTimer<Self>) {
         let timeout = idle_timeout();
         // What leaves the tree is dropped outside the lock.
@@ -372,7 +419,7 @@ impl TimerCallback for WorkerSet {
                 .filter(|&left| left > 0)
         });
         if let Some(left) = left {
-            this.reduce(now.wrapping_add(left));
+            this.reduce(now.wrapping_add(next_look(left)));
         }
         drop(inner);
         drop(freed);
@@ -387,8 +434,8 @@ pub(crate) struct LoopWorker {
     set: Arc<DeferrableTimer<WorkerSet>>,
     /// Whose commands it executes; `None` for the rootcg queue.
     css: Option<ARef<BlkcgCss>>,
-    /// How many commands it has executed.
-    completed: Atomic<u64>,
+    /// What it has done.
+    stats: Stats,
 }
 
 impl_has_work! {
@@ -404,8 +451,16 @@ impl LoopWorker {
             work <- new_work!("LoopWorker::work"),
             set,
             css,
-            completed: Atomic::new(0),
+            stats: Stats::default(),
         })
+    }
+}
+
+impl LoopWorker {
+    /// Returns whether the cgroup has been removed, so that no more commands will
+    /// come.
+    fn is_dying(&self) -> bool {
+        self.css.as_ref().is_some_and(|css| css.is_dying())
     }
 }
 
@@ -416,10 +471,7 @@ impl WorkItem for LoopWorker {
     fn run(this: Arc<Self>) {
         let _scope = task::BackingIoScope::enter();
         while let Some(cmd) = WorkerSet::next_cmd(&this.set, this.css.as_deref()) {
-            // Counted first: once a command has ended, whoever issued it may
-            // look.
-            this.completed.fetch_add(1, Relaxed);
-            cmd.execute();
+            cmd.execute(&this.stats);
             task::cond_resched();
         }
     }

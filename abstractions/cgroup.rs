@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Cgroups, as the issuers of block I/O.
+//! Cgroups, as the issuers of block I/O, and charging them.
 //!
 //! C headers: [`include/linux/cgroup.h`](srctree/include/linux/cgroup.h),
 //! [`include/linux/blk-cgroup.h`](srctree/include/linux/blk-cgroup.h)
@@ -17,7 +17,10 @@ use kernel::{
         ARef,
         AlwaysRefCounted, //
     },
-    types::Opaque,
+    types::{
+        NotThreadSafe,
+        Opaque, //
+    },
 };
 
 /// The state that the block controller keeps for one cgroup
@@ -29,24 +32,63 @@ use kernel::{
 #[repr(transparent)]
 pub(crate) struct BlkcgCss(Opaque<bindings::cgroup_subsys_state>);
 
-// SAFETY: The reference count of a css is a percpu refcount, which may be
-// changed from any context; the last put defers the release to a workqueue.
-unsafe impl AlwaysRefCounted for BlkcgCss {
-    fn inc_ref(&self) {
-        // SAFETY: By the type invariant the count is not zero.
-        unsafe { bindings::rust_loop_helper_css_get(self.0.get()) };
-    }
+/// The state that the memory controller keeps for one cgroup
+/// (`struct cgroup_subsys_state` of `memory_cgrp_subsys`).
+///
+/// # Invariants
+///
+/// A reference to it implies that its reference count is not zero.
+#[repr(transparent)]
+pub(crate) struct MemcgCss(Opaque<bindings::cgroup_subsys_state>);
 
-    unsafe fn dec_ref(obj: NonNull<Self>) {
-        // SAFETY: The caller gives up a reference that it holds.
-        unsafe { bindings::rust_loop_helper_css_put(obj.as_ptr().cast()) };
-    }
+/// What all css have in common.
+macro_rules! css {
+    ($name:ident) => {
+        // SAFETY: The reference count of a css is a percpu refcount, which may be
+        // changed from any context; the last put defers the release to a
+        // workqueue.
+        unsafe impl AlwaysRefCounted for $name {
+            fn inc_ref(&self) {
+                // SAFETY: By the type invariant the count is not zero.
+                unsafe { bindings::rust_loop_helper_css_get(self.0.get()) };
+            }
+
+            unsafe fn dec_ref(obj: NonNull<Self>) {
+                // SAFETY: The caller gives up a reference that it holds.
+                unsafe { bindings::rust_loop_helper_css_put(obj.as_ptr().cast()) };
+            }
+        }
+
+        // SAFETY: A css may be used from any thread.
+        unsafe impl Send for $name {}
+        // SAFETY: A css may be used from any thread; what is read here is never
+        // changed, or is a flag that may be read at any time.
+        unsafe impl Sync for $name {}
+
+        impl $name {
+            /// Writes the path of the cgroup, as seen from the root of its
+            /// hierarchy, into `buf` and returns it. Any context.
+            pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Result<&'b BStr> {
+                // SAFETY: By the type invariant the css is alive; `buf` is valid
+                // for writes of its length.
+                let len = unsafe {
+                    bindings::rust_loop_helper_css_path(
+                        self.0.get(),
+                        buf.as_mut_ptr().cast(),
+                        buf.len(),
+                    )
+                };
+                let len = usize::try_from(len).map_err(|_| Error::from_errno(len))?;
+                buf.get(..len)
+                    .map(BStr::from_bytes)
+                    .ok_or_else(enametoolong)
+            }
+        }
+    };
 }
 
-// SAFETY: A css may be used from any thread.
-unsafe impl Send for BlkcgCss {}
-// SAFETY: A css may be used from any thread; what is read here never changes.
-unsafe impl Sync for BlkcgCss {}
+css!(BlkcgCss);
+css!(MemcgCss);
 
 /// What identifies a css while somebody holds a reference to it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,17 +131,77 @@ impl BlkcgCss {
         self.into()
     }
 
-    /// Writes the path of the cgroup, as seen from the root of its hierarchy,
-    /// into `buf` and returns it. Any context.
-    pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Result<&'b BStr> {
-        // SAFETY: By the type invariant the css is alive; `buf` is valid for
-        // writes of its length.
-        let len = unsafe {
-            bindings::rust_loop_helper_css_path(self.0.get(), buf.as_mut_ptr().cast(), buf.len())
+    /// Returns whether the cgroup has been removed. Any context.
+    pub(crate) fn is_dying(&self) -> bool {
+        // SAFETY: By the type invariant the css is alive.
+        unsafe { bindings::rust_loop_helper_css_is_dying(self.0.get()) }
+    }
+
+    /// Returns to whom memory is charged that is used on behalf of the cgroup:
+    /// the nearest that the memory controller is enabled for. Any context.
+    pub(crate) fn memcg(&self) -> Option<ARef<MemcgCss>> {
+        // SAFETY: By the type invariant the css is alive.
+        let css = unsafe { bindings::rust_loop_helper_css_memcg(self.0.get()) };
+        // SAFETY: If it is not null it comes with a reference, which is ours.
+        NonNull::new(css).map(|css| unsafe { ARef::from_raw(css.cast()) })
+    }
+}
+
+/// To whom I/O and the memory that it takes are charged.
+pub(crate) struct Charge {
+    blkcg: ARef<BlkcgCss>,
+    memcg: Option<ARef<MemcgCss>>,
+}
+
+impl Charge {
+    /// Charges the cgroup of `blkcg`. Any context.
+    pub(crate) fn to(blkcg: &BlkcgCss) -> Self {
+        Self {
+            blkcg: blkcg.get(),
+            memcg: blkcg.memcg(),
+        }
+    }
+
+    /// Returns who is charged for I/O.
+    pub(crate) fn blkcg(&self) -> &BlkcgCss {
+        &self.blkcg
+    }
+
+    /// Charges what the current kernel thread does, until the guard is dropped.
+    /// These do not nest. Process context, of a kernel thread.
+    pub(crate) fn enter(&self) -> Charged<'_> {
+        // SAFETY: Both css are alive, and stay so while they are in force.
+        let outer_memcg = unsafe {
+            bindings::rust_loop_helper_kthread_associate_blkcg(self.blkcg.0.get());
+            self.memcg
+                .as_ref()
+                .map(|memcg| bindings::rust_loop_helper_set_active_memcg(memcg.0.get()))
         };
-        let len = usize::try_from(len).map_err(|_| Error::from_errno(len))?;
-        buf.get(..len)
-            .map(BStr::from_bytes)
-            .ok_or_else(enametoolong)
+        Charged {
+            outer_memcg,
+            _charge: self,
+            _not_send: NotThreadSafe,
+        }
+    }
+}
+
+/// See [`Charge::enter`].
+pub(crate) struct Charged<'a> {
+    /// Who was charged for memory before, if that has been changed.
+    outer_memcg: Option<*mut bindings::mem_cgroup>,
+    _charge: &'a Charge,
+    _not_send: NotThreadSafe,
+}
+
+impl Drop for Charged<'_> {
+    fn drop(&mut self) {
+        // SAFETY: Not `Send`, so this is the thread that was changed. What was in
+        // force before outlives this.
+        unsafe {
+            if let Some(memcg) = self.outer_memcg {
+                bindings::rust_loop_helper_restore_active_memcg(memcg);
+            }
+            bindings::rust_loop_helper_kthread_associate_blkcg(core::ptr::null_mut());
+        }
     }
 }

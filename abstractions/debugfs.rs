@@ -50,7 +50,7 @@ impl<T: Show> ShowVTable<T> {
 
     /// # Safety
     ///
-    /// Called by the VFS only, for a file of [`FileInDir::new`].
+    /// Called by the VFS only, for a file of [`File::new`].
     unsafe extern "C" fn open_callback(
         inode: *mut bindings::inode,
         file: *mut bindings::file,
@@ -71,37 +71,19 @@ impl<T: Show> ShowVTable<T> {
     }
 }
 
-/// A directory, removed with all that is in it when this is dropped.
+/// An entry of debugfs that we have created and that is removed, with all that is
+/// in it, when this is dropped.
 ///
 /// Debugfs may be missing, or fail; then nothing is there, and nothing else
 /// goes wrong.
-pub(crate) struct Dir(*mut bindings::dentry);
+struct Entry(*mut bindings::dentry);
 
 // SAFETY: Debugfs entries may be used and removed from any thread.
-unsafe impl Send for Dir {}
+unsafe impl Send for Entry {}
 // SAFETY: Debugfs does its own locking.
-unsafe impl Sync for Dir {}
+unsafe impl Sync for Entry {}
 
-impl Dir {
-    /// Creates a directory at the root of debugfs. Sleeps.
-    pub(crate) fn new(name: &CStr) -> Self {
-        // SAFETY: `name` is a NUL-terminated string.
-        Self(unsafe {
-            bindings::rust_loop_helper_debugfs_create_dir(name.as_char_ptr(), core::ptr::null_mut())
-        })
-    }
-
-    /// Creates a directory in this one. Sleeps.
-    ///
-    /// It must be dropped before this one, or it is removed twice.
-    fn subdir(&self, name: &CStr) -> Self {
-        // SAFETY: `name` is a NUL-terminated string; the parent is an entry or
-        // an error, with which debugfs can deal.
-        Self(unsafe { bindings::rust_loop_helper_debugfs_create_dir(name.as_char_ptr(), self.0) })
-    }
-}
-
-impl Drop for Dir {
+impl Drop for Entry {
     /// Waits for readers. Sleeps.
     fn drop(&mut self) {
         // SAFETY: An entry that we have created and not removed, or an error.
@@ -109,36 +91,65 @@ impl Drop for Dir {
     }
 }
 
-/// A subdirectory with one file in it that prints `T`, readable by root. Both
-/// are there while this lives.
-pub(crate) struct FileInDir<T: Show> {
-    // Removed before what its file refers to is released, and before the parent
-    // is.
-    _dir: Dir,
-    _data: Arc<T>,
-    _parent: Arc<Dir>,
+/// A directory that exists while this lives.
+pub(crate) struct Dir {
+    entry: Entry,
+    // Removed after what is in it.
+    _parent: Option<Arc<Dir>>,
 }
 
-impl<T: Show> FileInDir<T> {
-    /// Creates the directory `dir` in `parent` and the file `name` in that.
-    /// Sleeps.
-    pub(crate) fn new(parent: Arc<Dir>, dir: &CStr, name: &CStr, data: Arc<T>) -> Self {
-        let dir = parent.subdir(dir);
+impl Dir {
+    /// Creates a directory at the root of debugfs. Sleeps.
+    pub(crate) fn new(name: &CStr) -> Self {
+        Self::create(name, None)
+    }
+
+    /// Creates a directory in another. Sleeps.
+    pub(crate) fn new_in(parent: Arc<Self>, name: &CStr) -> Self {
+        Self::create(name, Some(parent))
+    }
+
+    fn create(name: &CStr, parent: Option<Arc<Self>>) -> Self {
+        let at = parent
+            .as_ref()
+            .map_or(core::ptr::null_mut(), |parent| parent.entry.0);
+        Self {
+            // SAFETY: `name` is a NUL-terminated string; the parent is none, an
+            // entry, or an error, with which debugfs can deal.
+            entry: Entry(unsafe {
+                bindings::rust_loop_helper_debugfs_create_dir(name.as_char_ptr(), at)
+            }),
+            _parent: parent,
+        }
+    }
+}
+
+/// A file that prints `T`, readable by root, while this lives.
+pub(crate) struct File<T: Show> {
+    // Removed before what it refers to is released, and before the directory is.
+    _entry: Entry,
+    _data: Arc<T>,
+    _dir: Arc<Dir>,
+}
+
+impl<T: Show> File<T> {
+    /// Creates a file in `dir`. Sleeps.
+    pub(crate) fn new(dir: Arc<Dir>, name: &CStr, data: Arc<T>) -> Self {
         // SAFETY: `name` is a NUL-terminated string. The file is removed before
         // `data` is released. The table is static.
-        unsafe {
+        let entry = unsafe {
             bindings::rust_loop_helper_debugfs_create_file(
                 name.as_char_ptr(),
                 0o400,
-                dir.0,
+                dir.entry.0,
                 Arc::as_ptr(&data).cast_mut().cast(),
                 &T::VTABLE.0,
             )
         };
         Self {
-            _dir: dir,
+            _entry: Entry(entry),
             _data: data,
-            _parent: parent,
+            _dir: dir,
         }
     }
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/blk-cgroup.h>
+#include <linux/kthread.h>
+#include <linux/memcontrol.h>
+#include <linux/sched/mm.h>
 
 #include "helpers.h"
 
@@ -52,4 +55,45 @@ bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css)
 #else
 	return true;
 #endif
+}
+
+bool rust_loop_helper_css_is_dying(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_CGROUPS
+	return css_is_dying(css);
+#else
+	return false;
+#endif
+}
+
+/* With a reference, or NULL. */
+struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_state *css)
+{
+#if defined(CONFIG_CGROUPS) && defined(CONFIG_MEMCG)
+	return cgroup_get_e_css(css->cgroup, &memory_cgrp_subsys);
+#else
+	return NULL;
+#endif
+}
+
+void rust_loop_helper_kthread_associate_blkcg(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_BLK_CGROUP
+	kthread_associate_blkcg(css);
+#endif
+}
+
+/* Returns what it was before. */
+struct mem_cgroup *rust_loop_helper_set_active_memcg(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_MEMCG
+	return set_active_memcg(mem_cgroup_from_css(css));
+#else
+	return NULL;
+#endif
+}
+
+void rust_loop_helper_restore_active_memcg(struct mem_cgroup *memcg)
+{
+	set_active_memcg(memcg);
 }

@@ -54,6 +54,11 @@ int rust_loop_helper_css_path(struct cgroup_subsys_state *css, char *buf, size_t
 int rust_loop_helper_css_id(const struct cgroup_subsys_state *css);
 struct cgroup_subsys_state *rust_loop_helper_bio_blkcg_css(struct bio *bio);
 bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css);
+bool rust_loop_helper_css_is_dying(struct cgroup_subsys_state *css);
+struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_state *css);
+void rust_loop_helper_kthread_associate_blkcg(struct cgroup_subsys_state *css);
+struct mem_cgroup *rust_loop_helper_set_active_memcg(struct cgroup_subsys_state *css);
+void rust_loop_helper_restore_active_memcg(struct mem_cgroup *memcg);
 
 /* debugfs.c */
 struct dentry *rust_loop_helper_debugfs_create_dir(const char *name, struct dentry *parent);

@@ -26,7 +26,7 @@ use crate::{
         },
         debugfs::{
             Dir,
-            FileInDir, //
+            File, //
         },
         errno::enosys,
         miscdevice::{
@@ -42,7 +42,10 @@ use crate::{
         uapi,
     },
     hw_queue_depth,
-    loop_worker::report::Report,
+    loop_worker::report::{
+        Report,
+        Summary, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -119,8 +122,8 @@ enum Slot {
 
 /// A device that exists.
 struct Device {
-    // The file refers to the device's workers, so it goes first.
-    _debugfs: FileInDir<Report>,
+    // The files refer to the device's workers, so they go first.
+    _files: (File<Report>, File<Summary>),
     registration: Pin<KBox<DiskRegistration<LoopDevice>>>,
 }
 
@@ -207,6 +210,9 @@ impl Control {
         let name = CString::try_from_fmt(fmt!("{}{number}", self.names.device))?;
         let device = LoopDevice::new(number, name, self.shared.clone())?;
         let report = device.workers.report()?;
+        let summary = Summary::new(report.clone())?;
+        let dir = Dir::new_in(self.debugfs.clone(), &device.name);
+        let dir = Arc::new(dir, GFP_KERNEL)?;
         let partitions = self.shared.partitions;
         let registration = KBox::pin_init(
             DiskRegistration::new(
@@ -227,7 +233,10 @@ impl Control {
             GFP_KERNEL,
         )?;
         Ok(Device {
-            _debugfs: FileInDir::new(self.debugfs.clone(), &device.name, c"workers", report),
+            _files: (
+                File::new(dir.clone(), c"workers", report),
+                File::new(dir, c"summary", summary),
+            ),
             registration,
         })
     }

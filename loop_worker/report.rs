@@ -6,28 +6,34 @@
 //! commands that fell back to the rootcg queue:
 //!
 //! ```text
-//! css      queued  running  completed  idle_ms  cgroup
-//! rootcg        0        0        118        -  /
-//! 42            3        1       9012        -  /build
-//! 57            0        0        640     1204  /backup
+//! css      queued  running  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup
+//! rootcg        0        0        118        472            0       0        1       9        -  /  /
+//! 42            3        1       9012          0       576768       0     3120    4410        -  /build  /build
+//! 57            0        0        640       2560            0       0       12     230     1204  /  /backup
 //! fallbacks 0
 //! ```
+//!
+//! `summary`, beside it, has the sums of that over all workers, those that have
+//! been freed included.
 
 use super::{
     LoopWorker,
     WorkerSet, //
 };
-use crate::abstractions::{
-    cgroup::BlkcgCss,
-    debugfs::{
-        Show,
-        ShowVTable, //
+use crate::{
+    abstractions::{
+        cgroup::BlkcgCss,
+        debugfs::{
+            Show,
+            ShowVTable, //
+        },
+        module::THIS_MODULE,
+        timer::{
+            self,
+            DeferrableTimer, //
+        },
     },
-    module::THIS_MODULE,
-    timer::{
-        self,
-        DeferrableTimer, //
-    },
+    loop_cmd::stats::Totals,
 };
 use kernel::{
     page::PAGE_SIZE,
@@ -36,12 +42,14 @@ use kernel::{
         seq_print,
         SeqFile, //
     },
+    str::BStr,
     sync::{
         aref::ARef,
-        atomic::Relaxed,
         Arc, //
     },
 };
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// What the file prints. It outlives the device's disk, not its workers.
 pub(crate) struct Report {
@@ -54,7 +62,7 @@ struct Line {
     css: ARef<BlkcgCss>,
     queued: u32,
     running: u32,
-    completed: u64,
+    totals: Totals,
     idle_ms: Option<u32>,
 }
 
@@ -80,7 +88,7 @@ impl Report {
                         css: css.clone(),
                         queued: worker.cmds.queued,
                         running: worker.cmds.running,
-                        completed: worker.work.completed.load(Relaxed),
+                        totals: worker.work.stats.totals(),
                         idle_ms: (!worker.cmds.scheduled).then(|| timer::jiffies_to_msecs(idle)),
                     };
                     if lines.push_within_capacity(line).is_err() {
@@ -107,38 +115,107 @@ impl Show for Report {
             let inner = self.set.inner.lock();
             (inner.root.queued, inner.root.running, inner.fallbacks)
         };
-        let completed = self.root.completed.load(Relaxed);
-
         seq_print!(
             out,
-            "css      queued  running  completed  idle_ms  cgroup\n"
+            "css      queued  running  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
         );
-        seq_print!(
-            out,
-            "rootcg {queued:>8} {running:>8} {completed:>10}        -  /\n"
-        );
-        let mut path = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
+        seq_print!(out, "rootcg");
+        show_counts(out, queued, running, &self.root.stats.totals());
+        seq_print!(out, "        -  /  /\n");
+        let mut buf = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
         for line in &lines {
-            let Line {
-                queued,
-                running,
-                completed,
-                ..
-            } = line;
-            seq_print!(
-                out,
-                "{:<6} {queued:>8} {running:>8} {completed:>10}",
-                line.css.id()
-            );
+            seq_print!(out, "{:<6}", line.css.id());
+            show_counts(out, line.queued, line.running, &line.totals);
             match line.idle_ms {
                 Some(ms) => seq_print!(out, " {ms:>8}"),
                 None => seq_print!(out, "        -"),
             }
-            match line.css.path(&mut path) {
-                Ok(path) => seq_print!(out, "  {path}\n"),
-                Err(_) => seq_print!(out, "  ?\n"),
+            match line
+                .css
+                .memcg()
+                .map(|memcg| show_path(out, memcg.path(&mut buf)))
+            {
+                Some(()) => (),
+                None => seq_print!(out, "  -"),
             }
+            show_path(out, line.css.path(&mut buf));
+            seq_print!(out, "\n");
         }
+        seq_print!(out, "fallbacks {fallbacks}\n");
+        Ok(())
+    }
+}
+
+fn show_counts(out: &SeqFile, queued: u32, running: u32, totals: &Totals) {
+    let Totals {
+        completed, errors, ..
+    } = totals;
+    let (read, written) = (totals.read / 1024, totals.written / 1024);
+    let (waiting, executing) = (
+        totals.waiting / NANOS_PER_MILLI,
+        totals.running / NANOS_PER_MILLI,
+    );
+    seq_print!(
+        out,
+        " {queued:>8} {running:>8} {completed:>10} {read:>10} {written:>12} {errors:>7} {waiting:>8} {executing:>7}"
+    );
+}
+
+fn show_path(out: &SeqFile, path: Result<&BStr>) {
+    match path {
+        Ok(path) if !path.is_empty() => seq_print!(out, "  {path}"),
+        _ => seq_print!(out, "  ?"),
+    }
+}
+
+/// What the `summary` file prints.
+pub(crate) struct Summary(Arc<Report>);
+
+impl Summary {
+    /// Sums up what `report` has line by line.
+    pub(crate) fn new(report: Arc<Report>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self(report), GFP_KERNEL)?)
+    }
+}
+
+impl Show for Summary {
+    const VTABLE: &'static ShowVTable<Self> = {
+        static VTABLE: ShowVTable<Summary> = ShowVTable::new(&THIS_MODULE);
+        &VTABLE
+    };
+
+    fn show(&self, out: &SeqFile) -> Result {
+        let Report { set, root } = &*self.0;
+        let mut totals = root.stats.totals();
+        let (mut workers, mut idle) = (0u32, 0u32);
+        let inner = set.inner.lock();
+        let (mut queued, mut running) = (inner.root.queued, inner.root.running);
+        totals.add(&inner.gone);
+        for worker in inner.tree.values() {
+            workers += 1;
+            idle += u32::from(!worker.cmds.scheduled);
+            queued += worker.cmds.queued;
+            running += worker.cmds.running;
+            totals.add(&worker.work.stats.totals());
+        }
+        let (bound, fallbacks) = (inner.backing.is_some(), inner.fallbacks);
+        drop(inner);
+        seq_print!(out, "bound {}\n", u32::from(bound));
+        seq_print!(out, "workers {workers}\nidle {idle}\n");
+        seq_print!(out, "queued {queued}\nrunning {running}\n");
+        seq_print!(
+            out,
+            "completed {}\nerrors {}\n",
+            totals.completed,
+            totals.errors
+        );
+        seq_print!(out, "read {}\nwritten {}\n", totals.read, totals.written);
+        seq_print!(
+            out,
+            "wait_ns {}\nrun_ns {}\n",
+            totals.waiting,
+            totals.running
+        );
         seq_print!(out, "fallbacks {fallbacks}\n");
         Ok(())
     }

@@ -62,23 +62,39 @@ removed() {
 	# A new cgroup of the same name is another one.
 	make_cgroup alpha
 	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=4k count=2 iflag=direct status=none
-	# The worker of the old one may still be there, under the same path.
-	[[ $DRIVER == loop ]] ||
-		same "$(awk '$NF == "/alpha" { print $4 }' "$(workers_file "${DEV}0")" | sort | xargs)" \
-			"1 2" "completed for the old cgroup and the new one"
+	# The worker of the old one goes once it has nothing to do any more.
+	[[ $DRIVER == loop ]] || wait_until 10 completed_by_alpha_is 2 ||
+		fail "workers of /alpha have completed: $(completed_by_alpha)"
 }
 
-released_by_reaping() {
+completed_by_alpha() {
+	awk '$NF == "/alpha" { print $4 }' "$(workers_file "${DEV}0")" | sort | xargs
+}
+
+completed_by_alpha_is() {
+	[[ $(completed_by_alpha) == "$1" ]]
+}
+
+released_at_once() {
 	need_rust_loop
-	local file=/sys/module/rust_loop/parameters/idle_timeout_secs old before
-	ensure_driver
-	old=$(<"$file")
-	defer "echo $old >$file"
-	echo 2 >"$file"
+	local before
 	before=$(dying)
 	setup
 	orphan
-	wait_until 25 dying_is "$before" || fail "the removed cgroup is still held: $(dying)"
+	wait_until 10 dying_is "$before" || fail "the removed cgroup is still held: $(dying)"
+}
+
+# A worker that is idle when its cgroup is removed, long before its time.
+released_when_idle() {
+	need_rust_loop
+	local before
+	before=$(dying)
+	setup
+	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=4k count=2 iflag=direct status=none
+	has_worker "${DEV}0" /alpha || fail "no worker"
+	rmdir "$CGROUP/alpha"
+	wait_until 15 has_no_worker "${DEV}0" /alpha || fail "still has a worker"
+	wait_until 10 dying_is "$before" || fail "the removed cgroup is still held: $(dying)"
 }
 
 released_by_unload() {
@@ -108,7 +124,8 @@ churn() {
 }
 
 it "I/O of a removed cgroup ends well" removed
-it "the removed cgroup is released with its worker" released_by_reaping
+it "a removed cgroup is released when its I/O has ended" released_at_once
+it "a removed cgroup is released by an idle worker" released_when_idle
 it "cgroups come and go" churn
 it "unload releases removed cgroups" released_by_unload
 

@@ -33,12 +33,47 @@ file_format() {
 	file=$(workers_file "${DEV}0")
 	cat "$file"
 	same "$(awk 'NR == 1 { $1 = $1; print }' "$file")" \
-		"css queued running completed idle_ms cgroup" "header"
-	awk 'NR == 2 && $1 == "rootcg" && $4 ~ /^[0-9]+$/ && $5 == "-" && $6 == "/" { ok = 1 }
+		"css queued running completed read_kib written_kib errors wait_ms run_ms idle_ms charged cgroup" \
+		"header"
+	awk 'NR == 2 && $1 == "rootcg" && $4 ~ /^[0-9]+$/ && $10 == "-" && $11 == "/" && $12 == "/" {
+			ok = 1
+		}
 		END { exit !ok }' "$file" || fail "no rootcg line"
-	awk '$6 == "/alpha" && $1 ~ /^[0-9]+$/ && NF == 6 { ok = 1 } END { exit !ok }' "$file" ||
-		fail "no line for the cgroup"
+	awk '$12 == "/alpha" && $11 == "/alpha" && $1 ~ /^[0-9]+$/ && NF == 12 { ok = 1 }
+		END { exit !ok }' "$file" || fail "no line for the cgroup"
 	same "$(tail -n 1 "$file" | awk '{ print $1, $2 }')" "fallbacks 0" "last line"
+}
+
+# The sums over all workers, those that are gone included.
+summary() {
+	awk -v name="$2" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${1#/dev/}/summary"
+}
+
+counted() {
+	setup
+	local read written completed
+	make_cgroup alpha
+	udevadm settle
+	read=$(summary "${DEV}0" read)
+	written=$(summary "${DEV}0" written)
+	completed=$(summary "${DEV}0" completed)
+	reads alpha "${DEV}0" 8
+	in_cgroup alpha dd if=/dev/zero of="${DEV}0" bs=64k count=2 oflag=direct status=none
+	same "$(worker "${DEV}0" /alpha read_kib)" 32 "KiB read"
+	same "$(worker "${DEV}0" /alpha written_kib)" 128 "KiB written"
+	same "$(worker "${DEV}0" /alpha errors)" 0 errors
+	# At least: udev may look into the device at any time.
+	(($(summary "${DEV}0" read) >= read + 32768)) || fail "read: $(summary "${DEV}0" read)"
+	(($(summary "${DEV}0" written) >= written + 131072)) ||
+		fail "written: $(summary "${DEV}0" written)"
+	(($(summary "${DEV}0" completed) >= completed + 10)) ||
+		fail "completed: $(summary "${DEV}0" completed)"
+	same "$(summary "${DEV}0" bound)" 1 bound
+	(($(summary "${DEV}0" workers) >= 1)) || fail "no workers"
+	(($(summary "${DEV}0" run_ns) > 0 && $(summary "${DEV}0" wait_ns) > 0)) || fail "no time passed"
+	detach "${DEV}0"
+	same "$(summary "${DEV}0" bound)" 0 "bound, after detach"
+	(($(summary "${DEV}0" written) >= written + 131072)) || fail "forgotten with the worker"
 }
 
 worker_each() {
@@ -177,6 +212,7 @@ is_running() {
 }
 
 it "the workers file reads as documented" file_format
+it "bytes, times and errors, in the sum and by worker" counted
 it "a worker for each cgroup, with its own count" worker_each
 it "the same cgroup uses the same worker again" worker_reused
 it "the root cgroup uses the rootcg queue" root_queue
