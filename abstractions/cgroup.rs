@@ -53,6 +53,9 @@ macro_rules! css {
                 unsafe { bindings::rust_loop_helper_css_get(self.0.get()) };
             }
 
+            /// # Safety
+            ///
+            /// As the trait says: the caller gives up a reference.
             unsafe fn dec_ref(obj: NonNull<Self>) {
                 // SAFETY: The caller gives up a reference that it holds.
                 unsafe { bindings::rust_loop_helper_css_put(obj.as_ptr().cast()) };
