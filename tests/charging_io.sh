@@ -1,0 +1,158 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 256M
+# leaks: no
+#
+# I/O that the driver does on behalf of a cgroup counts as that cgroup's on the
+# disk below, and its limits there hold.
+
+. "$(dirname "$0")/lib.sh"
+
+SIZE=$((96 << 20))
+
+# setup [SECTORS]: a device over a file on the disk, with nothing of it in memory.
+# What is read ahead, SECTORS at a time, counts, too, but is not what was asked for.
+setup() {
+	ensure_driver
+	mkdir -p "$WORK/fs"
+	if [[ ! -e $WORK/formatted ]]; then
+		mkfs.ext4 -q -F /dev/vdb
+		mount /dev/vdb "$WORK/fs"
+		head -c "$SIZE" /dev/urandom >"$WORK/fs/image"
+		umount "$WORK/fs"
+		touch "$WORK/formatted"
+	fi
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	blockdev --setra "${1:-0}" /dev/vdb
+	attach "${DEV}0" "$WORK/fs/image"
+	udevadm settle
+	echo 3 >/proc/sys/vm/drop_caches
+	DISK=$(<"/sys/block/vdb/dev")
+}
+
+# io_stat CGROUP KEY, of the disk below.
+io_stat() {
+	awk -v disk="$DISK" -v key="$2" '
+		$1 == disk {
+			for (i = 2; i <= NF; i++) {
+				split($i, part, "=")
+				if (part[1] == key)
+					value = part[2]
+			}
+		}
+		END { print value + 0 }' "$CGROUP/$1/io.stat"
+}
+
+# near GOT WANTED PERCENT WHAT
+near() {
+	(($1 * 100 <= $2 * (100 + $3) && $1 * 100 >= $2 * (100 - $3))) ||
+		fail "$4: $1, expected $2 within $3 %"
+}
+
+# reader CGROUP OFFSET-MIB MIB [fio options]
+reader() {
+	local cgroup=$1 offset=$2 size=$3
+	shift 3
+	in_cgroup "$cgroup" fio --name=r --filename="${DEV}0" --readonly --rw=read --bs=64k \
+		--direct=1 --offset="${offset}M" --size="${size}M" --output="$WORK/fio" "$@"
+}
+
+reads() {
+	setup
+	make_cgroup alpha
+	make_cgroup beta
+	reader alpha 0 24 --ioengine=psync
+	near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha"
+	same "$(io_stat beta rbytes)" 0 "read by beta"
+	reader beta 32 16 --ioengine=psync
+	near "$(io_stat beta rbytes)" $((16 << 20)) 5 "read by beta"
+	near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha, after beta"
+	detach "${DEV}0"
+}
+
+at_once() {
+	setup
+	make_cgroup alpha
+	make_cgroup beta
+	reader alpha 0 24 --ioengine=libaio --iodepth=8 --output="$WORK/fio.alpha" &
+	local alpha=$!
+	reader beta 32 24 --ioengine=libaio --iodepth=8
+	wait "$alpha"
+	near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha"
+	near "$(io_stat beta rbytes)" $((24 << 20)) 5 "read by beta"
+	detach "${DEV}0"
+}
+
+engines() {
+	setup
+	make_cgroup alpha
+	reader alpha 0 16 --ioengine=io_uring --iodepth=16
+	near "$(io_stat alpha rbytes)" $((16 << 20)) 5 "by io_uring"
+	make_cgroup beta
+	reader beta 16 16 --ioengine=io_uring --iodepth=16 --force_async=1
+	near "$(io_stat beta rbytes)" $((16 << 20)) 5 "by threads of io_uring"
+	make_cgroup gamma
+	reader gamma 32 8 --ioengine=psync --thread --numjobs=3 --offset_increment=8M
+	near "$(io_stat gamma rbytes)" $((24 << 20)) 5 "by threads"
+	detach "${DEV}0"
+}
+
+# What fio needed for the I/O of the last reader, in ms.
+took() {
+	sed -n 's/.*run=\([0-9]*\)-[0-9]*msec$/\1/p' "$WORK/fio"
+}
+
+limit_bytes() {
+	setup 128
+	make_cgroup alpha
+	make_cgroup beta
+	echo "$DISK rbps=2097152" >"$CGROUP/alpha/io.max"
+	reader alpha 0 12 --ioengine=psync
+	# 2 MiB/s: the first slice of time is free, and a busy guest is late.
+	(($(took) >= 5400 && $(took) <= 7200)) || fail "12 MiB at 2 MiB/s took $(took) ms"
+	reader beta 16 12 --ioengine=psync
+	(($(took) <= 3000)) || fail "without a limit 12 MiB took $(took) ms"
+	detach "${DEV}0"
+}
+
+limit_operations() {
+	# One operation for each of ours.
+	setup 128
+	make_cgroup alpha
+	echo "$DISK riops=40" >"$CGROUP/alpha/io.max"
+	reader alpha 0 16 --ioengine=psync
+	(($(took) >= 5760 && $(took) <= 7680)) || fail "256 reads at 40/s took $(took) ms"
+	detach "${DEV}0"
+}
+
+# One that has used up its share does not hold up another.
+beside_throttled() {
+	setup
+	make_cgroup alpha
+	make_cgroup beta
+	echo "$DISK rbps=262144" >"$CGROUP/alpha/io.max"
+	reader alpha 0 4 --ioengine=libaio --iodepth=8 --output="$WORK/fio.alpha" &
+	local alpha=$!
+	wait_until 10 is_waiting || fail "alpha does not wait"
+	reader beta 16 16 --ioengine=psync
+	kill -0 "$alpha" || fail "alpha was not throttled"
+	(($(took) <= 5000)) || fail "16 MiB beside a throttled cgroup took $(took) ms"
+	wait "$alpha"
+	detach "${DEV}0"
+}
+
+is_waiting() {
+	local counts
+	read -ra counts <"/sys/block/${PREFIX}0/inflight"
+	((counts[0] >= 4))
+}
+
+it "what a cgroup reads counts as its own" reads
+it "two cgroups at once" at_once
+it "io_uring and threads" engines
+it "a limit on bytes holds" limit_bytes
+it "a limit on operations holds" limit_operations
+it "a cgroup beside a throttled one" beside_throttled
+
+run
