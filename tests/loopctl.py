@@ -17,9 +17,14 @@ import sys
 
 SET_FD = 0x4C00
 CLR_FD = 0x4C01
+SET_STATUS = 0x4C02
+GET_STATUS = 0x4C03
 SET_STATUS64 = 0x4C04
 GET_STATUS64 = 0x4C05
+CHANGE_FD = 0x4C06
 SET_CAPACITY = 0x4C07
+SET_DIRECT_IO = 0x4C08
+SET_BLOCK_SIZE = 0x4C09
 CONFIGURE = 0x4C0A
 CTL_ADD = 0x4C80
 CTL_REMOVE = 0x4C81
@@ -29,11 +34,25 @@ CTL_GET_FREE = 0x4C82
 # encrypt_type, encrypt_key_size, flags, file_name, crypt_name, key, init.
 INFO = struct.Struct("=5Q4I64s64s32s2Q")
 CONFIG_HEAD = struct.Struct("=2I")
+# struct loop_info: number, device, inode, rdevice, offset, encrypt_type,
+# encrypt_key_size, flags, name, key, init, reserved.
+OLD_INFO = struct.Struct("@i3L4i64s32s2L4s0L")
+
+# Partitions, of any block device.
+BLKRRPART = 0x125F
+BLKPG = 0x1269
+# struct blkpg_ioctl_arg: op, flags, length of the data, address of the data.
+BLKPG_ARGUMENT = struct.Struct("@3iP")
+# struct blkpg_partition: start, length, number, names.
+BLKPG_PARTITION = struct.Struct("@2qi64s64s0q")
+BLKPG_OPS = {"add": 1, "del": 2}
 
 ACCESS = {"ro": os.O_RDONLY, "rw": os.O_RDWR, "wo": os.O_WRONLY, "path": os.O_PATH}
 
 # What one command has opened.
 opened = []
+# What `hold` has opened, until `release`.
+held = []
 
 
 def keep(fd):
@@ -48,6 +67,15 @@ def close_all():
 
 def number(text):
     return int(text, 0)
+
+
+def ioctl_long(fd, request, argument):
+    """As fcntl.ioctl(), for an argument that no int can hold."""
+    import ctypes  # slow to load, seldom needed
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.ioctl(fd, ctypes.c_ulong(request), ctypes.c_ulong(argument)) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
 
 
 def info(args):
@@ -93,10 +121,15 @@ def configure(args):
     fcntl.ioctl(open_device(args), CONFIGURE, config)
 
 
-def set_fd(args):
+def fd_argument(args):
     fd = backing(args)
     if fd > 0x7FFFFFFF:
         fd -= 1 << 32
+    return fd
+
+
+def set_fd(args):
+    fd = fd_argument(args)
     fcntl.ioctl(open_device(args), SET_FD, fd)
 
 
@@ -121,6 +154,58 @@ def set_status(args):
 
 def set_capacity(args):
     fcntl.ioctl(open_device(args), SET_CAPACITY, 0)
+
+
+def change_fd(args):
+    fd = fd_argument(args)
+    fcntl.ioctl(open_device(args), CHANGE_FD, fd)
+
+
+def set_direct_io(args):
+    fcntl.ioctl(open_device(args), SET_DIRECT_IO, args.value)
+
+
+def set_block_size(args):
+    ioctl_long(open_device(args), SET_BLOCK_SIZE, args.value)
+
+
+def old_status(args):
+    raw = bytearray(OLD_INFO.size)
+    fcntl.ioctl(open_device(args), GET_STATUS, raw)
+    values = OLD_INFO.unpack(raw)
+    names = ("number", "device", "inode", "rdevice", "offset", "encrypt_type",
+             "encrypt_key_size", "flags")
+    for name, value in zip(names, values):
+        print(f"{name}={value}")
+    print("name=" + values[8].split(b"\0")[0].decode())
+
+
+def set_old_status(args):
+    info = OLD_INFO.pack(0, 0, 0, 0, args.offset, args.encrypt_type, args.key_size,
+                         args.flags, args.name.encode(), b"", 0, 0, b"")
+    fcntl.ioctl(open_device(args), SET_STATUS, info)
+
+
+def partition(args):
+    import ctypes  # slow to load, seldom needed
+    values = BLKPG_PARTITION.pack(args.start, args.length, args.number, b"", b"")
+    data = ctypes.create_string_buffer(values, len(values))
+    argument = BLKPG_ARGUMENT.pack(BLKPG_OPS[args.what], 0, len(values), ctypes.addressof(data))
+    fcntl.ioctl(open_device(args), BLKPG, argument)
+
+
+def rescan(args):
+    fcntl.ioctl(open_device(args), BLKRRPART)
+
+
+def hold(args):
+    held.append(open_device(args))
+    opened.clear()
+
+
+def release(args):
+    while held:
+        os.close(held.pop())
 
 
 def raw(args):
@@ -169,6 +254,30 @@ def make_parser():
     sub.set_defaults(run=set_status, quiet=False)
     sub = commands.add_parser("set-capacity", parents=[device])
     sub.set_defaults(run=set_capacity, quiet=False)
+    sub = commands.add_parser("change-fd", parents=[device, image])
+    sub.set_defaults(run=change_fd, quiet=False)
+    sub = commands.add_parser("set-direct-io", parents=[device])
+    sub.add_argument("value", type=number)
+    sub.set_defaults(run=set_direct_io, quiet=False)
+    sub = commands.add_parser("set-block-size", parents=[device])
+    sub.add_argument("value", type=number)
+    sub.set_defaults(run=set_block_size, quiet=False)
+    sub = commands.add_parser("old-status", parents=[device])
+    sub.set_defaults(run=old_status, quiet=True)
+    sub = commands.add_parser("set-old-status", parents=[device, values])
+    sub.set_defaults(run=set_old_status, quiet=False)
+    sub = commands.add_parser("partition", parents=[device])
+    sub.add_argument("what", choices=BLKPG_OPS)
+    sub.add_argument("number", type=number)
+    sub.add_argument("start", type=number, nargs="?", default=0)
+    sub.add_argument("length", type=number, nargs="?", default=0)
+    sub.set_defaults(run=partition, quiet=False)
+    sub = commands.add_parser("rescan", parents=[device])
+    sub.set_defaults(run=rescan, quiet=False)
+    sub = commands.add_parser("hold", parents=[device])
+    sub.set_defaults(run=hold, quiet=False)
+    sub = commands.add_parser("release")
+    sub.set_defaults(run=release, quiet=False)
     sub = commands.add_parser("raw", parents=[device])
     sub.add_argument("request", type=number)
     sub.add_argument("argument", type=number, nargs="?", default=0)
