@@ -1,0 +1,256 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 768
+# leaks: no
+#
+# Beside loop.ko: devices of either driver on those of the other. Neither knows
+# the other's locks and states, yet none gets below itself, and nothing is left
+# behind.
+
+. "$(dirname "$0")/lib.sh"
+
+[[ $DRIVER == rust_loop ]] || skip_all "there is only one driver to stack"
+modprobe -q loop max_loop=4 || skip_all "this kernel has no loop.ko"
+udevadm settle
+
+PARTSCAN=8
+random_file "$WORK/data" 1M
+truncate -s 4M "$WORK/image"
+
+setup() {
+	ensure_driver
+}
+
+# put DEVICE FILE [options]: one level more.
+put() {
+	defer "clear_quietly $1"
+	expect ok loopctl configure "$@"
+}
+
+clear() {
+	expect ok loopctl clr-fd "$1"
+	wait_until 10 is_unbound "$1" || fail "$1 still bound"
+}
+
+clear_quietly() {
+	is_unbound "$1" || {
+		loopctl clr-fd "$1"
+		wait_until 10 is_unbound "$1"
+	}
+}
+
+# clear_all DEVICE...: from the top down.
+clear_all() {
+	local dev
+	# udev looks into what is new.
+	udevadm settle
+	for dev; do
+		clear "$dev"
+	done
+}
+
+# Written at the top, found at the bottom, and the other way round.
+data_through() {
+	local top=$1 below
+	dd if="$WORK/data" of="$top" bs=256K oflag=direct conv=fsync status=none
+	shift
+	for below; do
+		cmp -n 1048576 "$WORK/data" <(dd if="$below" bs=256K iflag=direct status=none) ||
+			fail "data differ in $below"
+	done
+	cmp -n 1048576 "$WORK/data" "$WORK/image"
+	fio --name=stack --filename="$top" --ioengine=libaio --iodepth=8 --direct=1 \
+		--rw=randwrite --bs=4k --size=256k --verify=crc32c --verify_state_save=0 \
+		--end_fsync=1 --output="$WORK/fio"
+	same "$(device_checksum "$top")" "$(checksum "$WORK/image")" "checksum of the top"
+}
+
+# on BOTTOM... TOP
+on() {
+	setup
+	local dev below=$WORK/image down=()
+	for dev; do
+		put "$dev" "$below"
+		same "$(sectors "$dev")" 8192 "sectors of $dev"
+		same "$(sysfs_attr "$dev" loop/backing_file)" "$below" "backing file of $dev"
+		below=$dev
+		down=("$dev" "${down[@]}")
+	done
+	data_through "${down[@]}"
+	clear_all "${down[@]}"
+}
+
+read_only() {
+	setup
+	put "$1" "$WORK/image" --flags 1
+	put "$2" "$1" --file-mode ro
+	same "$(sysfs_attr "$2" ro)" 1 ro
+	must_fail dd if=/dev/zero of="$2" bs=4k count=1 oflag=direct status=none 2>/dev/null
+	clear "$2"
+	# A block device that is read-only can be opened for writing all the same, so
+	# it is the write that fails.
+	put "$2" "$1"
+	same "$(sysfs_attr "$2" ro)" 0 ro
+	must_fail dd if=/dev/zero of="$2" bs=4k count=1 oflag=direct status=none 2>/dev/null
+	same "$(device_checksum "$2")" "$(checksum "$WORK/image")" checksum
+	clear_all "$2" "$1"
+	# Only the upper one.
+	put "$1" "$WORK/image"
+	put "$2" "$1" --flags 1
+	same "$(sysfs_attr "$2" ro)" 1 ro
+	same "$(sysfs_attr "$1" ro)" 0 ro
+	same "$(device_checksum "$2")" "$(checksum "$WORK/image")" checksum
+	clear_all "$2" "$1"
+}
+
+# A loop device without a backing file is nothing to build on. loop.ko knows that
+# of its own devices only; to it others are disks without a size.
+unbound_c() {
+	setup
+	expect EINVAL loopctl configure "${DEV}0" /dev/loop0
+	expect EINVAL loopctl set-fd "${DEV}0" /dev/loop0
+	expect ENXIO loopctl status "${DEV}0"
+	put "${DEV}0" "$WORK/image" --flags 1
+	expect EINVAL loopctl change-fd "${DEV}0" /dev/loop0
+	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$WORK/image" backing_file
+	clear "${DEV}0"
+}
+
+# loop.ko takes rloop0 before that has a file; then loop0 is below rloop0 only if
+# nobody looks.
+ring() {
+	setup
+	local i
+	put /dev/loop0 "${DEV}0"
+	for ((i = 0; i < 3; i++)); do
+		expect EBADF loopctl configure "${DEV}0" /dev/loop0
+		expect EBADF loopctl set-fd "${DEV}0" /dev/loop0
+	done
+	expect ENXIO loopctl status "${DEV}0"
+	is_unbound "${DEV}0" || fail "it bites its tail"
+	# Another device finds what has no backing file, however deep that is.
+	expect EINVAL loopctl configure "${DEV}1" /dev/loop0
+	clear /dev/loop0
+	# Nothing keeps the device from a file of its own.
+	put "${DEV}0" "$WORK/image"
+	clear "${DEV}0"
+}
+
+long_ring() {
+	setup
+	put /dev/loop2 "${DEV}0"
+	put /dev/loop0 /dev/loop2
+	expect EBADF loopctl configure "${DEV}0" /dev/loop0
+	expect EBADF loopctl configure "${DEV}0" /dev/loop2
+	expect ENXIO loopctl status "${DEV}0"
+	clear_all /dev/loop0 /dev/loop2
+}
+
+# By LOOP_CHANGE_FD: rloop0 is bound, read-only, and below others.
+ring_by_change() {
+	setup
+	put "${DEV}0" "$WORK/image" --flags 1
+	put /dev/loop0 "${DEV}0" --file-mode ro
+	expect EBADF loopctl change-fd "${DEV}0" /dev/loop0 --file-mode ro
+	expect EBADF loopctl change-fd "${DEV}0" "${DEV}0" --file-mode ro
+	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$WORK/image" backing_file
+	same "$(device_checksum /dev/loop0)" "$(checksum "$WORK/image")" checksum
+	clear_all /dev/loop0 "${DEV}0"
+}
+
+# Through both drivers by turns.
+mixed_ring() {
+	setup
+	local dev
+	put "${DEV}0" "$WORK/image" --flags 1
+	put /dev/loop0 "${DEV}0" --file-mode ro
+	put "${DEV}1" /dev/loop0 --file-mode ro
+	put /dev/loop1 "${DEV}1" --file-mode ro
+	put "${DEV}2" /dev/loop1 --file-mode ro
+	for dev in /dev/loop0 "${DEV}1" /dev/loop1 "${DEV}2"; do
+		expect EBADF loopctl change-fd "${DEV}0" "$dev" --file-mode ro
+	done
+	expect EBADF loopctl change-fd "${DEV}1" "${DEV}2" --file-mode ro
+	# Down the stack is no ring.
+	expect ok loopctl change-fd "${DEV}2" "${DEV}1" --file-mode ro
+	expect ok loopctl change-fd "${DEV}2" "${DEV}0" --file-mode ro
+	same "$(device_checksum "${DEV}2")" "$(checksum "$WORK/image")" checksum
+	clear_all "${DEV}2" /dev/loop1 "${DEV}1" /dev/loop0 "${DEV}0"
+}
+
+# on_partition BOTTOM TOP
+on_partition() {
+	setup
+	truncate -s 4M "$WORK/disk"
+	defer 'rm -f "$WORK/disk"'
+	sfdisk -q "$WORK/disk" <<<"start=2048, size=4096, type=83"
+	put "$1" "$WORK/disk" --flags "$PARTSCAN"
+	wait_until 10 test -b "$1p1" || fail "no partition"
+	put "$2" "$1p1"
+	same "$(sectors "$2")" 4096 sectors
+	dd if="$WORK/data" of="$2" bs=256K oflag=direct conv=fsync status=none
+	cmp -n 1048576 -i 0:1048576 "$WORK/data" "$WORK/disk"
+	# The device of the partition goes only after what is on it.
+	expect ok loopctl clr-fd "$1"
+	udevadm settle
+	is_bound "$1" || fail "gone under a device that is on it"
+	dd if="$2" of=/dev/null bs=256K iflag=direct status=none
+	clear "$2"
+	wait_until 10 is_unbound "$1" || fail "$1 still bound"
+}
+
+# A device below itself by its partition.
+partition_ring() {
+	setup
+	truncate -s 4M "$WORK/disk"
+	defer 'rm -f "$WORK/disk"'
+	sfdisk -q "$WORK/disk" <<<"start=2048, size=4096, type=83"
+	put "${DEV}0" "$WORK/disk" --flags $((PARTSCAN | 1))
+	wait_until 10 test -b "${DEV}0p1" || fail "no partition"
+	udevadm settle
+	expect EBADF loopctl change-fd "${DEV}0" "${DEV}0p1" --file-mode ro
+	put /dev/loop0 "${DEV}0p1" --file-mode ro
+	expect EBADF loopctl change-fd "${DEV}0" /dev/loop0 --file-mode ro
+	clear_all /dev/loop0 "${DEV}0"
+}
+
+# The module of the driver below is in use as long as the device is.
+pinned() {
+	setup
+	put /dev/loop0 "$WORK/image"
+	put "${DEV}0" /dev/loop0
+	udevadm settle
+	must_fail rmmod loop 2>/dev/null
+	must_fail rmmod rust_loop 2>/dev/null
+	clear_all "${DEV}0" /dev/loop0
+	put "${DEV}0" "$WORK/image"
+	put /dev/loop0 "${DEV}0"
+	udevadm settle
+	must_fail rmmod loop 2>/dev/null
+	must_fail rmmod rust_loop 2>/dev/null
+	clear_all /dev/loop0 "${DEV}0"
+}
+
+unload() {
+	udevadm settle
+	wait_until 10 rmmod loop 2>/dev/null || fail "loop.ko does not unload"
+	unload_driver
+}
+
+it "rloop on loop" on /dev/loop0 "${DEV}0"
+it "loop on rloop" on "${DEV}0" /dev/loop0
+it "by turns" on /dev/loop0 "${DEV}0" /dev/loop1 "${DEV}1"
+it "rloop on a read-only loop" read_only /dev/loop0 "${DEV}0"
+it "loop on a read-only rloop" read_only "${DEV}0" /dev/loop0
+it "on an unbound device of loop.ko" unbound_c
+it "rloop0 on loop0 on rloop0" ring
+it "rloop0 on loop0 on loop2 on rloop0" long_ring
+it "a ring by LOOP_CHANGE_FD" ring_by_change
+it "a ring through both drivers by turns" mixed_ring
+it "rloop on a partition of loop" on_partition /dev/loop0 "${DEV}0"
+it "loop on a partition of rloop" on_partition "${DEV}0" /dev/loop0
+it "a ring by a partition" partition_ring
+it "a module is in use while one is on its device" pinned
+it "both modules unload" unload
+
+run
