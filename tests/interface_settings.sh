@@ -1,0 +1,505 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 768
+# leaks: no
+#
+# What can be changed while a device has a backing file: the block size, direct
+# I/O, the old status, the size. For the file itself see interface_change_fd.
+
+. "$(dirname "$0")/lib.sh"
+
+READ_ONLY=1
+DIRECT_IO=16
+A=$WORK/a
+B=$WORK/b
+
+random_file "$A" 1M
+random_file "$B" 1M
+
+setup() {
+	ensure_driver
+	DIR=/sys/block/${PREFIX}0
+}
+
+# configure DEVICE FILE [options]: attach without starting a program.
+configure() {
+	defer "clear_quietly $1"
+	expect ok loopctl configure "$@"
+}
+
+clear() {
+	expect ok loopctl clr-fd "$1"
+	wait_until 10 is_unbound "$1" || fail "$1 still bound"
+}
+
+clear_quietly() {
+	is_unbound "$1" || {
+		loopctl clr-fd "$1"
+		wait_until 10 is_unbound "$1"
+	}
+}
+
+# filesystem NAME TYPE: an empty one in memory. It can be unmounted only if nobody
+# keeps a file of it.
+filesystem() {
+	mkdir -p "$WORK/$1"
+	mount -t "$2" "$2" "$WORK/$1"
+	defer "unmount $WORK/$1"
+}
+
+unmount() {
+	! mountpoint -q "$1" || umount "$1"
+}
+
+# field NAME [COMMAND]: of the status.
+field() {
+	local line
+	while read -r line; do
+		[[ $line != "$1="* ]] || echo "${line#*=}"
+	done < <(loopctl "${2:-status}" "${DEV}0")
+}
+
+block_size() {
+	sysfs_attr "${DEV}0" queue/logical_block_size
+}
+
+is_direct() {
+	local flags
+	flags=$(field flags)
+	same "$(((flags & DIRECT_IO) != 0))" "$(<"$DIR/loop/dio")" "flag and attribute of direct I/O"
+	echo "$((flags & DIRECT_IO))"
+}
+
+# shows FILE: past the page cache of the device, and through it.
+shows() {
+	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - "$1"
+	cmp "$1" "${DEV}0"
+}
+
+# ---- LOOP_SET_BLOCK_SIZE --------------------------------------------------
+
+# Blocks larger than a page need large folios.
+largest_block() {
+	if [[ -d /sys/kernel/mm/transparent_hugepage ]]; then
+		echo 65536
+	else
+		echo 4096
+	fi
+}
+
+block_sizes() {
+	setup
+	local size largest
+	largest=$(largest_block)
+	configure "${DEV}0" "$A"
+	for ((size = 512; size <= largest; size *= 2)); do
+		expect ok loopctl set-block-size "${DEV}0" "$size"
+		same "$(block_size)" "$size" logical_block_size
+		same "$(<"$DIR/queue/physical_block_size")" "$size" physical_block_size
+		same "$(<"$DIR/queue/minimum_io_size")" "$size" minimum_io_size
+		((size != 4096 && size != largest)) || cmp "$A" "${DEV}0"
+	done
+	# None is the default; and of the argument only half is looked at.
+	expect ok loopctl set-block-size "${DEV}0" 0
+	same "$(block_size)" 512 logical_block_size
+	expect ok loopctl set-block-size "${DEV}0" 1024
+	expect ok loopctl set-block-size "${DEV}0" 0x100000200
+	same "$(block_size)" 512 logical_block_size
+	clear "${DEV}0"
+}
+
+block_size_refused() {
+	setup
+	local size
+	expect ENXIO loopctl set-block-size "${DEV}0" 1024
+	configure "${DEV}0" "$A"
+	expect ok loopctl set-block-size "${DEV}0" 1024
+	for size in 1 256 511 513 1000 1536 131072 0xffffffff 0x80000000 0xffffffffffffffff; do
+		expect EINVAL loopctl set-block-size "${DEV}0" "$size"
+		same "$(block_size)" 1024 "logical_block_size after $size"
+	done
+	cmp "$A" "${DEV}0"
+	clear "${DEV}0"
+	same "$(block_size)" 512 "logical_block_size after detach"
+}
+
+# Nobody else may have the device for himself.
+block_size_exclusive() {
+	setup
+	configure "${DEV}0" "$A"
+	udevadm settle
+	expect ok loopctl hold "${DEV}0" --excl
+	defer 'loopctl release'
+	expect EBUSY loopctl set-block-size "${DEV}0" 1024
+	# Not even for what it has.
+	expect EBUSY loopctl set-block-size "${DEV}0" 512
+	expect ok loopctl release
+	expect ok loopctl set-block-size "${DEV}0" 1024 --excl
+	# Who just has it open does not mind.
+	expect ok loopctl hold "${DEV}0"
+	expect ok loopctl set-block-size "${DEV}0" 2048
+	same "$(block_size)" 2048 logical_block_size
+	expect ok loopctl release
+	clear "${DEV}0"
+}
+
+# What is in the page cache of the device goes to the file, and from there it is
+# read again.
+block_size_writes_back() {
+	setup
+	cp "$A" "$WORK/target"
+	defer 'rm -f "$WORK/target"'
+	configure "${DEV}0" "$WORK/target"
+	# The last close would write it back, too. And udev, which reads what somebody
+	# has written, leaves a locked device alone.
+	exec 7<"${DEV}0"
+	flock 7
+	dd if="$B" of="${DEV}0" bs=64K status=none
+	! cmp -s "$B" "$WORK/target" || fail "written back before anybody asked"
+	expect ok loopctl set-block-size "${DEV}0" 4096
+	cmp "$B" "$WORK/target"
+	cp "$A" "$WORK/target"
+	cmp "$A" "${DEV}0"
+	exec 7<&-
+	clear "${DEV}0"
+}
+
+# ---- LOOP_SET_DIRECT_IO ---------------------------------------------------
+
+direct_io() {
+	setup
+	expect ENXIO loopctl set-direct-io "${DEV}0" 1
+	configure "${DEV}0" "$A"
+	same "$(is_direct)" 0 "direct I/O"
+	expect ok loopctl set-direct-io "${DEV}0" 1
+	same "$(is_direct)" "$DIRECT_IO" "direct I/O, on"
+	expect ok loopctl set-direct-io "${DEV}0" 7
+	shows "$A"
+	expect ok loopctl set-direct-io "${DEV}0" 0
+	same "$(is_direct)" 0 "direct I/O, off"
+	expect ok loopctl set-direct-io "${DEV}0" 0
+	shows "$A"
+	clear "${DEV}0"
+	configure "${DEV}0" "$A" --flags "$DIRECT_IO"
+	same "$(is_direct)" "$DIRECT_IO" "direct I/O at attach"
+	shows "$A"
+	# It is no flag of LOOP_SET_STATUS64.
+	expect ok loopctl set-status "${DEV}0"
+	same "$(is_direct)" "$DIRECT_IO" "direct I/O after a new status"
+	clear "${DEV}0"
+	configure "${DEV}0" "$A"
+	same "$(is_direct)" 0 "direct I/O at the next attach"
+	expect ok loopctl set-status "${DEV}0" --flags "$DIRECT_IO"
+	same "$(is_direct)" 0 "direct I/O by a new status"
+	clear "${DEV}0"
+}
+
+# A descriptor that is open for direct I/O is a wish, too, and it can be taken
+# back.
+direct_descriptor() {
+	setup
+	configure "${DEV}0" "$A" --direct
+	same "$(is_direct)" "$DIRECT_IO" "direct I/O"
+	expect ok loopctl set-direct-io "${DEV}0" 0
+	same "$(is_direct)" 0 "direct I/O, off"
+	shows "$A"
+	expect ok loopctl set-direct-io "${DEV}0" 1
+	same "$(is_direct)" "$DIRECT_IO" "direct I/O, on again"
+	clear "${DEV}0"
+}
+
+direct_unsupported() {
+	setup
+	filesystem ram ramfs
+	cp "$A" "$WORK/ram/a"
+	configure "${DEV}0" "$WORK/ram/a" --flags "$DIRECT_IO"
+	same "$(is_direct)" 0 "direct I/O on ramfs"
+	expect EINVAL loopctl set-direct-io "${DEV}0" 1
+	same "$(is_direct)" 0 "direct I/O on ramfs"
+	expect ok loopctl set-direct-io "${DEV}0" 0
+	shows "$WORK/ram/a"
+	clear "${DEV}0"
+}
+
+# Below is a disk of 4096-byte blocks.
+direct_alignment() {
+	setup
+	configure "${DEV}1" "$A" --block-size 4096
+	configure "${DEV}0" "${DEV}1"
+	same "$(block_size)" 512 "logical_block_size"
+	expect EINVAL loopctl set-direct-io "${DEV}0" 1
+	same "$(is_direct)" 0 "with blocks too small"
+	expect ok loopctl set-block-size "${DEV}0" 4096
+	same "$(is_direct)" 0 "with large blocks, unasked"
+	expect ok loopctl set-direct-io "${DEV}0" 1
+	same "$(is_direct)" "$DIRECT_IO" "with large blocks"
+	shows "$A"
+	# Blocks that are too small, or a bad offset, turn it off for good.
+	expect ok loopctl set-block-size "${DEV}0" 512
+	same "$(is_direct)" 0 "with small blocks again"
+	expect ok loopctl set-block-size "${DEV}0" 4096
+	same "$(is_direct)" 0 "with large blocks again"
+	expect ok loopctl set-direct-io "${DEV}0" 1
+	expect ok loopctl set-status "${DEV}0" --offset 512
+	same "$(is_direct)" 0 "at a bad offset"
+	expect EINVAL loopctl set-direct-io "${DEV}0" 1
+	expect ok loopctl set-status "${DEV}0" --offset 8192
+	same "$(is_direct)" 0 "at a good offset again"
+	expect ok loopctl set-direct-io "${DEV}0" 1
+	same "$(is_direct)" "$DIRECT_IO" "at a good offset"
+	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - <(tail -c +8193 "$A")
+	clear "${DEV}0"
+	# Asked for at attach, blocks are as large as it takes.
+	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO"
+	same "$(block_size)" 4096 "logical_block_size for direct I/O"
+	same "$(is_direct)" "$DIRECT_IO" "asked for at attach"
+	# Also those that somebody leaves to the driver.
+	expect ok loopctl set-block-size "${DEV}0" 0
+	same "$(block_size)" 4096 "logical_block_size by default"
+	shows "$A"
+	clear "${DEV}0"
+	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO" --block-size 512
+	same "$(block_size) $(is_direct)" "512 0" "blocks too small at attach"
+	shows "$A"
+	clear "${DEV}0"
+	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO" --offset 512
+	same "$(block_size) $(is_direct)" "4096 0" "bad offset at attach"
+	clear "${DEV}0"
+	configure "${DEV}0" "${DEV}1" --direct --offset 4096
+	same "$(block_size) $(is_direct)" "4096 $DIRECT_IO" "good offset at attach"
+	clear "${DEV}0"
+	clear "${DEV}1"
+}
+
+direct_under_io() {
+	setup
+	truncate -s 1M "$WORK/target"
+	defer 'rm -f "$WORK/target"'
+	configure "${DEV}0" "$WORK/target"
+	fio --name=switch --filename="${DEV}0" --ioengine=libaio --iodepth=8 --thread \
+		--direct=1 --rw=randwrite --bs=4k --size=1M --loops=3 --verify=crc32c \
+		--verify_state_save=0 --output="$WORK/fio" &
+	local pid=$! i
+	for ((i = 0; ; i++)); do
+		expect ok loopctl set-direct-io "${DEV}0" $((i % 2))
+		nap
+		kill -0 "$pid" 2>/dev/null || break
+	done
+	wait "$pid" || fail "$(<"$WORK/fio")"
+	((i > 3)) || fail "switched $i times only"
+	# Neither way leaves something behind.
+	shows "$WORK/target"
+	expect ok loopctl set-direct-io "${DEV}0" 1
+	shows "$WORK/target"
+	clear "${DEV}0"
+}
+
+# ---- who may --------------------------------------------------------------
+
+# A reader without CAP_SYS_ADMIN changes nothing of this.
+not_admin() {
+	need_command setpriv
+	setup
+	configure "${DEV}0" "$A"
+	local dev="${DEV}0" answers
+	answers=$(setpriv --bounding-set -all --inh-caps -all --ambient-caps -all \
+		python3 -IS "$TESTS/loopctl.py" serve <<-END | grep -vx '\.' | tr '\n' ' '
+			set-block-size $dev 1024 --dev-mode ro
+			set-direct-io $dev 1 --dev-mode ro
+			set-capacity $dev --dev-mode ro
+			set-old-status $dev --offset 512 --dev-mode ro
+			set-status $dev --offset 512 --dev-mode ro
+			set-block-size $dev 1024
+			set-direct-io $dev 1
+			set-capacity $dev
+			set-old-status $dev --offset 4096
+		END
+	)
+	same "$answers" "EPERM EPERM EPERM EPERM EPERM ok ok ok ok " answers
+	same "$(block_size) $(field offset)" "1024 4096" settings
+	# With the capability the reader may.
+	expect ok loopctl set-block-size "${DEV}0" 512 --dev-mode ro
+	expect ok loopctl set-direct-io "${DEV}0" 0 --dev-mode ro
+	expect ok loopctl set-old-status "${DEV}0" --dev-mode ro
+	same "$(block_size) $(field offset)" "512 0" settings
+	clear "${DEV}0"
+}
+
+# ---- the old LOOP_SET_STATUS and LOOP_GET_STATUS --------------------------
+
+old_status() {
+	setup
+	expect ENXIO loopctl old-status "${DEV}0"
+	expect ENXIO loopctl set-old-status "${DEV}0"
+	expect EFAULT loopctl raw "${DEV}0" 0x4C02 8
+	expect EINVAL loopctl raw "${DEV}0" 0x4C03 0
+	configure "${DEV}0" "$A" --flags "$READ_ONLY" --offset 512 --sizelimit 65536 --name before
+	expect EFAULT loopctl raw "${DEV}0" 0x4C03 8
+	same "$(field offset old-status)" 512 offset
+	same "$(field number old-status)" 0 number
+	same "$(field flags old-status)" "$READ_ONLY" flags
+	same "$(field name old-status)" before name
+	same "$(field inode old-status)" "$(stat -c %i "$A")" inode
+	same "$(field device old-status)" "$(field device)" device
+	# The old one has no size limit.
+	expect ok loopctl set-old-status "${DEV}0" --offset 8192 --name after
+	same "$(field offset) $(field sizelimit) $(field name)" "8192 0 after" settings
+	same "$(sectors "${DEV}0")" 2032 sectors
+	cmp "${DEV}0" <(tail -c +8193 "$A")
+	# While it is open, nothing comes of autoclear.
+	exec 7<"${DEV}0"
+	expect ok loopctl set-old-status "${DEV}0" --flags 4
+	same "$(field flags)" 5 flags
+	expect ok loopctl set-old-status "${DEV}0"
+	same "$(field flags)" "$READ_ONLY" flags
+	exec 7<&-
+	clear "${DEV}0"
+}
+
+# Its offset is an int.
+old_offset() {
+	setup
+	configure "${DEV}0" "$A" --offset 512
+	expect EOVERFLOW loopctl set-old-status "${DEV}0" --offset -512
+	same "$(field offset)" 512 "offset after a negative one"
+	same "$(sectors "${DEV}0")" 2047 sectors
+	expect ok loopctl set-status "${DEV}0" --offset 0x7ffffe00
+	same "$(field offset old-status)" $((0x7ffffe00)) offset
+	expect ok loopctl set-status "${DEV}0" --offset 0x80000000
+	expect EOVERFLOW loopctl old-status "${DEV}0"
+	same "$(field offset)" $((0x80000000)) offset
+	expect ok loopctl set-status "${DEV}0" --offset 0x100000200
+	expect EOVERFLOW loopctl old-status "${DEV}0"
+	clear "${DEV}0"
+}
+
+# ---- size, sequence numbers -----------------------------------------------
+
+resize_events() {
+	local line count=0
+	while IFS= read -r line; do
+		[[ $line != RESIZE=1 ]] || count=$((count + 1))
+	done <"$WORK/uevents"
+	((count >= $1))
+}
+
+capacity() {
+	setup
+	truncate -s 4M "$WORK/fs"
+	defer 'rm -f "$WORK/fs"'
+	mkfs.ext4 -q -b 1024 "$WORK/fs"
+	mkdir -p "$WORK/mnt"
+	udevadm settle
+	udevadm monitor --kernel --property --subsystem-match=block >"$WORK/uevents" 2>&1 &
+	defer "kill $!; wait $! 2>/dev/null"
+	wait_until 10 grep -q 'kernel uevent' "$WORK/uevents"
+	expect ENXIO loopctl set-capacity "${DEV}0"
+	configure "${DEV}0" "$WORK/fs"
+	mount "${DEV}0" "$WORK/mnt"
+	defer 'unmount "$WORK/mnt"'
+	expect EBUSY loopctl set-block-size "${DEV}0" 4096
+	same "$(block_size)" 512 "logical_block_size of a mounted device"
+	cp "$A" "$WORK/mnt/a"
+	truncate -s 12M "$WORK/fs"
+	same "$(sectors "${DEV}0")" 8192 "sectors before"
+	losetup -c "${DEV}0"
+	same "$(sectors "${DEV}0")" 24576 "sectors after"
+	wait_until 5 resize_events 1 || fail "no uevent with RESIZE=1"
+	resize2fs "${DEV}0" 2>/dev/null
+	(($(stat -f -c %b "$WORK/mnt") > 10000)) || fail "the filesystem is as small as before"
+	head -c 6M /dev/urandom >"$WORK/mnt/more"
+	checksum "$WORK/mnt/more" >"$WORK/sum"
+	umount "$WORK/mnt"
+	e2fsck -fn "$WORK/fs" >"$WORK/fsck" 2>&1 || fail "$(<"$WORK/fsck")"
+	mount "${DEV}0" "$WORK/mnt"
+	checksum "$WORK/mnt/more" | cmp - "$WORK/sum"
+	cmp "$A" "$WORK/mnt/a"
+	umount "$WORK/mnt"
+	clear "${DEV}0"
+}
+
+shrinking() {
+	setup
+	cp "$A" "$WORK/target"
+	defer 'rm -f "$WORK/target"'
+	configure "${DEV}0" "$WORK/target" --offset 4096
+	truncate -s 512K "$WORK/target"
+	expect ok loopctl set-capacity "${DEV}0"
+	same "$(sectors "${DEV}0")" 1016 sectors
+	cmp "${DEV}0" <(tail -c +4097 "$WORK/target")
+	truncate -s 1K "$WORK/target"
+	expect ok loopctl set-capacity "${DEV}0"
+	same "$(sectors "${DEV}0")" 0 "sectors of a file that ends before its offset"
+	truncate -s 1M "$WORK/target"
+	expect ok loopctl set-status "${DEV}0" --offset 4096 --sizelimit 8192
+	same "$(sectors "${DEV}0")" 16 "sectors under a limit"
+	truncate -s 2M "$WORK/target"
+	expect ok loopctl set-capacity "${DEV}0"
+	same "$(sectors "${DEV}0")" 16 "sectors under a limit"
+	clear "${DEV}0"
+	same "$(sectors "${DEV}0")" 0 "sectors after detach"
+}
+
+# Who has seen a disk can tell whether it is still the same.
+disk_sequence() {
+	setup
+	local last now i
+	last=$(<"$DIR/diskseq")
+	for ((i = 0; i < 2; i++)); do
+		configure "${DEV}0" "$A"
+		now=$(<"$DIR/diskseq")
+		((now > last)) || fail "diskseq $last, $now after attach"
+		last=$now
+		expect ok loopctl set-status "${DEV}0" --name other
+		same "$(<"$DIR/diskseq")" "$last" "diskseq after a new name"
+		udevadm settle
+		clear "${DEV}0"
+		now=$(<"$DIR/diskseq")
+		((now > last)) || fail "diskseq $last, $now after detach"
+		last=$now
+	done
+	# A refused attach is no new disk.
+	expect EINVAL loopctl configure "${DEV}0" "$A" --flags 2
+	same "$(<"$DIR/diskseq")" "$last" "diskseq after a refused attach"
+}
+
+# The file is shared; who lets it go leaves it to the other.
+one_file_twice() {
+	setup
+	cp "$A" "$WORK/target"
+	defer 'rm -f "$WORK/target"'
+	configure "${DEV}0" "$WORK/target"
+	configure "${DEV}1" "$WORK/target"
+	dd if="$B" of="${DEV}0" bs=64K oflag=direct status=none
+	dd if="${DEV}1" bs=64K iflag=direct status=none | cmp - "$B"
+	udevadm settle
+	clear "${DEV}0"
+	is_bound "${DEV}1" || fail "the second went with the first"
+	dd if="$A" of="${DEV}1" bs=64K oflag=direct status=none
+	cmp "$A" "$WORK/target"
+	configure "${DEV}0" "$WORK/target"
+	udevadm settle
+	clear "${DEV}1"
+	dd if="$B" of="${DEV}0" bs=64K oflag=direct status=none
+	cmp "$B" "$WORK/target"
+	clear "${DEV}0"
+}
+
+it "LOOP_SET_BLOCK_SIZE" block_sizes
+it "LOOP_SET_BLOCK_SIZE refused" block_size_refused
+it "LOOP_SET_BLOCK_SIZE held exclusively by another" block_size_exclusive
+it "LOOP_SET_BLOCK_SIZE writes back" block_size_writes_back
+it "LOOP_SET_DIRECT_IO" direct_io
+it "a file open for direct I/O" direct_descriptor
+it "LOOP_SET_DIRECT_IO, file without direct I/O" direct_unsupported
+it "LOOP_SET_DIRECT_IO, alignment" direct_alignment
+it "LOOP_SET_DIRECT_IO under I/O" direct_under_io
+it "without CAP_SYS_ADMIN" not_admin
+it "LOOP_GET_STATUS, LOOP_SET_STATUS" old_status
+it "LOOP_GET_STATUS, LOOP_SET_STATUS: offsets" old_offset
+it "a larger file under a mounted filesystem" capacity
+it "a smaller file" shrinking
+it "disk sequence numbers" disk_sequence
+it "two devices on one file" one_file_twice
+
+run
