@@ -105,7 +105,8 @@ scans() {
 	attach "${DEV}0" -P "$DISK"
 	wait_until 10 test -b "${DEV}0p1" || fail "no partition"
 	detach "${DEV}0"
-	[[ ! -e /sys/block/rloop0/rloop0p1 ]] || fail "partition left behind"
+	# They go after the directory "loop", by which a device is known to be bound.
+	wait_until 10 test ! -e /sys/block/rloop0/rloop0p1 || fail "partition left behind"
 }
 
 # Without a driver of /dev/loopN around. What names a device that does not exist,
