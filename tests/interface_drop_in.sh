@@ -193,7 +193,7 @@ partitions() {
 	unmount
 	losetup -d "${DEV}0"
 	wait_until 10 is_unbound "${DEV}0"
-	[[ ! -e /sys/block/loop0/loop0p1 ]] || fail "partition left behind"
+	wait_until 10 test ! -e /sys/block/loop0/loop0p1 || fail "partition left behind"
 }
 
 # mount makes the device and lets it go.
