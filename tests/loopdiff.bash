@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+#
+# Common part of the oracle_* tests: both drivers in one guest, and the program
+# that compares them (loopdiff.c). WORD_SIZE=32 chooses the 32-bit one.
+
+# shellcheck source=tests/lib.sh
+. "$TESTS/lib.sh"
+
+[[ $DRIVER == rust_loop ]] || skip_all "it compares both drivers"
+
+LOOPDIFF=$TESTS/../build/tests/loopdiff${WORD_SIZE:+$WORD_SIZE}
+export TABLE=$TESTS/loopdiff.table
+
+# udev would open devices behind the back of the program.
+stop_udev() {
+	udevadm settle
+	udevadm control --exit 2>/dev/null || true
+}
+
+# Nothing is written by itself at a time that only one driver sees, and less time
+# is spent on waiting for grace periods.
+quiet_kernel() {
+	local rcu=/sys/module/rcutree/parameters
+	echo 0 >/proc/sys/vm/dirty_writeback_centisecs
+	echo 0 >"$rcu/jiffies_till_first_fqs"
+	echo 1 >"$rcu/jiffies_till_next_fqs"
+}
+
+# compare DIRECTORY ARGUMENT...: what loopdiff finds different is in the output.
+compare() {
+	[[ -x $LOOPDIFF ]] || fail "$LOOPDIFF has not been built (scripts/check does it)"
+	stop_udev
+	quiet_kernel
+	modprobe loop max_loop=4
+	is_loaded || modprobe rust_loop max_loop=4
+	mkdir -p "$1"
+	WORKDIR=$1 "$LOOPDIFF" "${@:2}"
+}
+
+on_tmpfs() {
+	compare "$WORK/images" "$@"
+}
+
+# on_ext4 ARGUMENT...
+on_ext4() {
+	[[ -b /dev/vdb ]] || skip "no disk"
+	mkfs.ext4 -q /dev/vdb
+	mkdir -p "$WORK/ext4"
+	mount /dev/vdb "$WORK/ext4"
+	defer 'umount "$WORK/ext4"'
+	compare "$WORK/ext4" "$@"
+}

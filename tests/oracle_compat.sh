@@ -1,0 +1,24 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 1024
+# timeout: 600 900
+# leaks: no
+#
+# The same as the C driver to a 32-bit program.
+
+TESTS=$(cd "$(dirname "$0")" && pwd)
+WORD_SIZE=32
+. "$TESTS/loopdiff.bash"
+
+export SEED=${SEED:-200000}
+if [[ $KERNEL == debug ]]; then
+	export STEPS=${STEPS:-500}
+	it "bound" on_tmpfs systematic offset
+else
+	export STEPS=${STEPS:-4000}
+	it "unbound" on_tmpfs systematic 'unbound'
+	it "bound" on_tmpfs systematic 'bound'
+fi
+it "random sequences" on_tmpfs random
+
+run

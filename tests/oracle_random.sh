@@ -1,0 +1,29 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 1024 --disk 256M
+# timeout: 600 900
+# leaks: no
+#
+# Random sequences of what a user may do: the same as with the C driver.
+#
+# By hand: scripts/vm --disk 256M -- env SEED=1000 STEPS=1000000 bash /mnt/src/tests/oracle_random.sh
+
+TESTS=$(cd "$(dirname "$0")" && pwd)
+. "$TESTS/loopdiff.bash"
+
+export SEED=${SEED:-1}
+if [[ $KERNEL == debug ]]; then
+	export STEPS=${STEPS:-1500}
+else
+	export STEPS=${STEPS:-10000}
+fi
+
+# Other sequences than on tmpfs.
+elsewhere() {
+	SEED=$((SEED + 100000)) on_ext4 random
+}
+
+it "files on tmpfs" on_tmpfs random
+it "files on ext4" elsewhere
+
+run
