@@ -1024,9 +1024,43 @@ static void do_configure(struct side *s, const struct step *st)
 	fd_drop(s, spec, fd);
 }
 
+/*
+ * The C driver writes back and drops the device's page cache before it refuses
+ * new settings; rust_loop refuses them at once. Do it there as well, or what is
+ * seen later of dirty and of stale pages differs.
+ */
+static void settings_refused(struct side *s, const struct step *st, long ret)
+{
+	int dev = handle_device(s, st), err = errno, fd;
+	char path[64];
+
+	if (ret < 0 && (err == EINVAL || err == EOVERFLOW) && dev >= 0) {
+		fd = open(device_path(s, dev, 0, path), O_RDONLY | O_CLOEXEC);
+		if (fd >= 0) {
+			capability(true);
+			fsync(fd);
+			ioctl(fd, BLKFLSBUF, 0);
+			close(fd);
+		}
+	}
+}
+
+static void do_set_status64(struct side *s, const struct step *st)
+{
+	struct loop_info64 info;
+	long ret;
+
+	info64_fill(st, &info);
+	ret = ioctl(handle(s, st), LOOP_SET_STATUS64,
+		    mem_place(arg(st, "mem"), &info, sizeof(info)));
+	result(s, ret);
+	settings_refused(s, st, ret);
+}
+
 static void do_set_status(struct side *s, const struct step *st)
 {
 	struct loop_info info;
+	long ret;
 
 	memset(&info, 0x11, sizeof(info));
 	info.lo_offset = (int)arg(st, "offset");
@@ -1034,8 +1068,10 @@ static void do_set_status(struct side *s, const struct step *st)
 	info.lo_encrypt_key_size = (int)arg(st, "keysize");
 	info.lo_flags = (int)arg(st, "flags");
 	name_fill((unsigned char *)info.lo_name, arg(st, "name"));
-	result(s, ioctl(handle(s, st), LOOP_SET_STATUS,
-			mem_place(arg(st, "mem"), &info, sizeof(info))));
+	ret = ioctl(handle(s, st), LOOP_SET_STATUS,
+		    mem_place(arg(st, "mem"), &info, sizeof(info)));
+	result(s, ret);
+	settings_refused(s, st, ret);
 }
 
 static void do_get_status(struct side *s, const struct step *st, bool old)
@@ -1461,14 +1497,9 @@ static void step_do(struct side *s, const struct step *st)
 	case OP_get_status:
 		do_get_status(s, st, true);
 		break;
-	case OP_set_status64: {
-		struct loop_info64 info;
-
-		info64_fill(st, &info);
-		result(s, ioctl(fd, LOOP_SET_STATUS64,
-				mem_place(arg(st, "mem"), &info, sizeof(info))));
+	case OP_set_status64:
+		do_set_status64(s, st);
 		break;
-	}
 	case OP_get_status64:
 		do_get_status(s, st, false);
 		break;
@@ -1702,27 +1733,6 @@ struct difference {
 	char value[2][4096];
 };
 
-/* The state that the systematic mode is in, for the table. */
-static char context[64];
-
-static bool table_has(const char *op, const char *aspect, const char *c, const char *rust)
-{
-	char name[1024];
-	unsigned int i;
-
-	snprintf(name, sizeof(name), "%s @%s", op, context);
-	for (i = 0; i < known_count; i++) {
-		struct known *k = &known[i];
-
-		if (!fnmatch(k->op, name, 0) && !fnmatch(k->aspect, aspect, 0) &&
-		    !fnmatch(k->value[0], c, 0) && !fnmatch(k->value[1], rust, 0)) {
-			k->count++;
-			return true;
-		}
-	}
-	return false;
-}
-
 /* Finds "aspect=" in a text of lines. Returns its value, and its length. */
 static const char *value_of(const char *text, const char *aspect, size_t alen, size_t *len)
 {
@@ -1737,6 +1747,30 @@ static const char *value_of(const char *text, const char *aspect, size_t alen, s
 	}
 	*len = 6;
 	return "(none)";
+}
+
+/* The state that the systematic mode is in, for the table. */
+static char context[64];
+
+static bool table_has(const char *op, const char *aspect, const char *c, const char *rust)
+{
+	const char *ret;
+	char name[1024];
+	unsigned int i;
+	size_t len;
+
+	ret = value_of(sides[0].out.s, "ret", 3, &len);
+	snprintf(name, sizeof(name), "%s -> %.*s @%s", op, (int)len, ret, context);
+	for (i = 0; i < known_count; i++) {
+		struct known *k = &known[i];
+
+		if (!fnmatch(k->op, name, 0) && !fnmatch(k->aspect, aspect, 0) &&
+		    !fnmatch(k->value[0], c, 0) && !fnmatch(k->value[1], rust, 0)) {
+			k->count++;
+			return true;
+		}
+	}
+	return false;
 }
 
 /* Compares the two texts. Fills in the first difference that is not known. */
@@ -2237,7 +2271,7 @@ static const uint64_t files[] = {
 	FD(DEV_RO, 0), FD(DEV_RW, 1), FD(DEV_RO, 1), FD(DEV_RW, 2), FD(DEV_DIRECT, 2),
 	FD(DEV_RO, 3), FD(PART, 0x01), FD(PART, 0x21), FD(HANDLE, 0), FD(NUMBER, 0),
 	FD(NEGATIVE, 1), FD(NEGATIVE, 255), FD(HIGH_BITS, 0), FD(PIPE_R, 0), FD(PIPE_W, 0),
-	FD(SOCKET, 0), FD(ZERO, 0), FD(PROC, 0), FD(SYSFS, 0), FD(MEMFD, 0), FD(CTL, 0),
+	FD(SOCKET, 0), FD(ZERO, 0), FD(PROC, 0), FD(MEMFD, 0), FD(CTL, 0),
 };
 
 static struct step *variant(struct sequence *q, enum op op, const char *name, uint64_t value)
@@ -2612,13 +2646,32 @@ static uint64_t random_file(void)
 	return FD(IMG_RW, rnd(IMAGES));
 }
 
+/*
+ * Where a file ends within a sector of a device, the C driver reads that sector
+ * again and again and takes the pieces for what follows. A device made of the
+ * file does not have that sector; but it may end there after it has been
+ * truncated. So a sequence has either any offsets, or files that shrink.
+ */
+static bool shrinking;
+
 static uint64_t random_offset(void)
 {
 	static const uint64_t usual[] = { 0, 0, 0, 512, 1024, 4096, 8192, 32768, 65536 };
+	uint64_t offset;
 
 	if (chance(80))
 		return PICK(usual);
-	return chance(60) ? PICK(offsets) : rnd(300000);
+	offset = chance(60) ? PICK(offsets) : rnd(300000);
+	return shrinking ? offset & ~511ull : offset;
+}
+
+static uint64_t random_size(void)
+{
+	static const uint64_t sizes[] = {
+		0, 512, 4096, 65536, 131072, 199680, 262144, 262144, 262144, 299520, 1048576,
+	};
+
+	return shrinking ? PICK(sizes) : 1100001;
 }
 
 static uint64_t random_block_size(bool valid)
@@ -2657,9 +2710,6 @@ static uint64_t random_length(void)
 static uint64_t random_argument(enum op op, const char *name)
 {
 	static const uint64_t small[] = { 0, 1, 1, 1, 2, UINT64_MAX };
-	static const uint64_t sizes[] = {
-		0, 511, 512, 4096, 65536, 131072, 200000, 262144, 262144, 262144, 300000, 1048576,
-	};
 	static const uint64_t unknown[] = { 0x4cff, 0x4c0b, 0x4c80, 0x4c81, 0x4c82, 0x1234 };
 
 	if (!strcmp(name, "fd"))
@@ -2696,7 +2746,7 @@ static uint64_t random_argument(enum op op, const char *name)
 	if (!strcmp(name, "pat"))
 		return 1 + rnd(200);
 	if (!strcmp(name, "size"))
-		return PICK(sizes);
+		return random_size();
 	if (!strcmp(name, "cmd"))
 		return PICK(unknown);
 	if (!strcmp(name, "dev"))
@@ -2776,6 +2826,7 @@ static int random_mode(void)
 
 		/* Each sequence can be had alone: SEED=<its own> STEPS=1. */
 		seed = first + i;
+		shrinking = seed & 1;
 		memset(probable, 0xff, sizeof(probable));
 		q.count = 0;
 		for (n = 0; n < length; n++) {
@@ -2827,6 +2878,8 @@ static int replay(const char *path)
 		       step_text(&q.step[n - 1], text, sizeof(text)));
 		difference_print(&d);
 		is_new(&d);
+		if (getenv("SHRINK") && shrink(&q, &d))
+			reproducer_print(&q);
 	}
 	return summary(n ?: q.count, begin);
 }
