@@ -9,7 +9,7 @@
  *	loopdiff replay FILE		what one of the others printed
  *
  * A step is plain data: an operation and numbers. It never depends on a result,
- * so any subset of a sequence is a sequence; that is what makes shrinking
+ * so any subset of a sequence is a sequence; that is what makes aligned
  * possible. A step is done to one driver, then to the other. Each time, what
  * can be seen is written as lines "aspect=value" with everything replaced that
  * must differ (names, inode and device numbers, paths), and the two texts have
@@ -695,7 +695,7 @@ static int fd_make(struct side *s, uint64_t spec)
 	return -1;
 }
 
-static void fd_drop(struct side *s, uint64_t spec, int fd)
+static void fd_drop(uint64_t spec, int fd)
 {
 	switch (spec >> 8) {
 	case FD_HANDLE:
@@ -704,7 +704,6 @@ static void fd_drop(struct side *s, uint64_t spec, int fd)
 	case FD_CTL:
 		return;
 	}
-	(void)s;
 	if (fd >= 0)
 		close(fd);
 }
@@ -1002,7 +1001,7 @@ static void do_with_fd(struct side *s, const struct step *st, unsigned long cmd)
 	if (spec >> 8 == FD_HIGH_BITS && sizeof(value) > 4)
 		value |= (unsigned long)0x12345ull << 16 << 16;
 	result(s, ioctl(handle(s, st), cmd, value));
-	fd_drop(s, spec, fd);
+	fd_drop(spec, fd);
 }
 
 static void do_configure(struct side *s, const struct step *st)
@@ -1021,7 +1020,7 @@ static void do_configure(struct side *s, const struct step *st)
 	memset(config.__reserved, 0x77, sizeof(config.__reserved));
 	result(s, ioctl(handle(s, st), LOOP_CONFIGURE,
 			mem_place(arg(st, "mem"), &config, sizeof(config))));
-	fd_drop(s, spec, fd);
+	fd_drop(spec, fd);
 }
 
 /*
@@ -2642,6 +2641,15 @@ static enum op random_op(void)
 	return weights[i].op;
 }
 
+/*
+ * Where what can be read of a file ends within a sector of a device, the C driver
+ * reads that sector again and again and takes the pieces for what follows. At
+ * first no device has such a sector; but a file may be truncated, and a device
+ * may not give its last block. So a sequence has either any offsets, or files
+ * that shrink and devices on devices.
+ */
+static bool aligned;
+
 static uint64_t random_file(void)
 {
 	/* No partitions: the C driver lets a device be made of its own, and hangs. */
@@ -2655,9 +2663,9 @@ static uint64_t random_file(void)
 	case 0:
 		return PICK(odd);
 	case 1:
-		return FD(DEV_RW, rnd(DEVICES));
+		return aligned ? FD(DEV_RW, rnd(DEVICES)) : FD(IMG_RW, rnd(IMAGES));
 	case 2:
-		return FD(DEV_RO, rnd(DEVICES));
+		return aligned ? FD(DEV_RO, rnd(DEVICES)) : FD(IMG_RO, rnd(IMAGES));
 	case 3:
 		return FD(IMG_DIRECT, rnd(IMAGES));
 	case 4:
@@ -2668,14 +2676,6 @@ static uint64_t random_file(void)
 	return FD(IMG_RW, rnd(IMAGES));
 }
 
-/*
- * Where a file ends within a sector of a device, the C driver reads that sector
- * again and again and takes the pieces for what follows. A device made of the
- * file does not have that sector; but it may end there after it has been
- * truncated. So a sequence has either any offsets, or files that shrink.
- */
-static bool shrinking;
-
 static uint64_t random_offset(void)
 {
 	static const uint64_t usual[] = { 0, 0, 0, 512, 1024, 4096, 8192, 32768, 65536 };
@@ -2684,7 +2684,7 @@ static uint64_t random_offset(void)
 	if (chance(80))
 		return PICK(usual);
 	offset = chance(60) ? PICK(offsets) : rnd(300000);
-	return shrinking ? offset & ~511ull : offset;
+	return aligned ? offset & ~511ull : offset;
 }
 
 static uint64_t random_size(void)
@@ -2693,7 +2693,7 @@ static uint64_t random_size(void)
 		0, 512, 4096, 65536, 131072, 199680, 262144, 262144, 262144, 299520, 1048576,
 	};
 
-	return shrinking ? PICK(sizes) : 1100001;
+	return aligned ? PICK(sizes) : 1100001;
 }
 
 static uint64_t random_block_size(bool valid)
@@ -2848,7 +2848,7 @@ static int random_mode(void)
 
 		/* Each sequence can be had alone: SEED=<its own> STEPS=1. */
 		seed = first + i;
-		shrinking = seed & 1;
+		aligned = seed & 1;
 		memset(probable, 0xff, sizeof(probable));
 		q.count = 0;
 		for (n = 0; n < length; n++) {
