@@ -32,10 +32,15 @@ compare() {
 	[[ -x $LOOPDIFF ]] || fail "$LOOPDIFF has not been built (scripts/check does it)"
 	stop_udev
 	quiet_kernel
-	modprobe loop max_loop=4
+	[[ -d /sys/module/loop ]] || modprobe loop max_loop=4
 	is_loaded || modprobe rust_loop max_loop=4
 	mkdir -p "$1"
 	WORKDIR=$1 "$LOOPDIFF" "${@:2}"
+}
+
+# Both drivers, or what one remembers of the script before is a difference.
+c_driver_unloads() {
+	rmmod loop
 }
 
 on_tmpfs() {

@@ -20,5 +20,6 @@ else
 	it "bound" on_tmpfs systematic 'bound'
 fi
 it "random sequences" on_tmpfs random
+it "the C driver unloads" c_driver_unloads
 
 run

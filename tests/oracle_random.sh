@@ -25,5 +25,6 @@ elsewhere() {
 
 it "files on tmpfs" on_tmpfs random
 it "files on ext4" elsewhere
+it "the C driver unloads" c_driver_unloads
 
 run

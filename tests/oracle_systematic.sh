@@ -23,5 +23,6 @@ else
 	it "partitions" on_tmpfs systematic '*part*'
 	it "settings" on_tmpfs systematic '@(offset|direct|large-blocks)'
 fi
+it "the C driver unloads" c_driver_unloads
 
 run
