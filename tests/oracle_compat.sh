@@ -13,7 +13,7 @@ WORD_SIZE=32
 export SEED=${SEED:-200000}
 if [[ $KERNEL == debug ]]; then
 	export STEPS=${STEPS:-500}
-	it "bound" on_tmpfs systematic offset
+	it "unbound" on_tmpfs systematic exclusive-unbound
 else
 	export STEPS=${STEPS:-4000}
 	it "unbound" on_tmpfs systematic 'unbound'
