@@ -9,7 +9,7 @@
  *	loopdiff replay FILE		what one of the others printed
  *
  * A step is plain data: an operation and numbers. It never depends on a result,
- * so any subset of a sequence is a sequence; that is what makes aligned
+ * so any subset of a sequence is a sequence; that is what makes shrinking
  * possible. A step is done to one driver, then to the other. Each time, what
  * can be seen is written as lines "aspect=value" with everything replaced that
  * must differ (names, inode and device numbers, paths), and the two texts have
