@@ -165,7 +165,7 @@ impl DeviceFile {
     /// driver stores its data in; 0 if that is not a block device. Sleeps.
     ///
     /// There is no interface for this inside the kernel, so we ask as a process
-    /// does: by `LOOP_GET_STATUS64`, with a page of the current process, which is
+    /// does, in the context of one: by `LOOP_GET_STATUS64`, with a page of the current process, which is
     /// mapped for that long.
     ///
     /// # Errors
@@ -202,7 +202,8 @@ struct UserPage(usize);
 
 impl UserPage {
     fn map() -> Result<Self> {
-        // SAFETY: Asks for memory of the current process wherever there is some.
+        // SAFETY: We are called on behalf of a process, which has memory of its own.
+        // Any of it that is free will do.
         let addr = unsafe {
             bindings::vm_mmap(
                 core::ptr::null_mut(),
