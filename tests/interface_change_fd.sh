@@ -224,7 +224,7 @@ change_under_io() {
 		dd if="${DEV}0" bs=16K iflag=direct status=none | cmp "$A" || exit 1
 	done &
 	pid=$!
-	for ((i = 0; i < 20; i++)); do
+	for ((i = 0; i < 8; i++)); do
 		expect ok loopctl change-fd "${DEV}0" "$WORK/copy"
 		expect ok loopctl change-fd "${DEV}0" "$A"
 	done

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
+# leaks: no
 #
 # Loaded with drop_in=1 the driver stands in for loop.ko: stock tools, which look
 # for /dev/loop-control and /dev/loopN, work unchanged. With DRIVER=loop the same
@@ -40,7 +41,7 @@ reload() {
 
 setup() {
 	[[ $DRIVER == loop || ! -e $PARAMETER || $(<"$PARAMETER") == Y ]] || unload_driver
-	is_loaded || load_drop_in
+	is_loaded || load_drop_in max_loop=3
 	defer detach_all
 }
 
@@ -58,6 +59,12 @@ detach_quietly() {
 
 unmount() {
 	! mountpoint -q "$WORK/mnt" || umount "$WORK/mnt"
+}
+
+# Each device is work for udev, so few.
+load_c() {
+	modprobe -q loop max_loop=4 || skip "this kernel has no loop.ko"
+	udevadm settle
 }
 
 unload_c() {
@@ -85,11 +92,11 @@ numbers() {
 
 parameter() {
 	need_rust_loop
-	reload
+	reload max_loop=1
 	same "$(<"$PARAMETER")" Y drop_in
 	same "$(stat -c %a "$PARAMETER")" 444 "mode of drop_in"
 	unload_driver
-	load_driver
+	load_driver max_loop=1
 	same "$(<"$PARAMETER")" N drop_in
 	same "$(stat -c %a "$PARAMETER")" 444 "mode of drop_in"
 	[[ -e /dev/rloop-control && -e /sys/block/rloop0 ]] || fail "not under its own names"
@@ -274,14 +281,13 @@ sysfs_of() {
 like_c() {
 	need_rust_loop
 	! is_loaded || unload_driver
-	need_module loop
+	load_c
 	defer unload_c
-	udevadm settle
 	attach "${DEV}3" -o 4096 --sizelimit 1M -r "$DISK"
 	sysfs_of loop3 >"$WORK/c"
 	detach "${DEV}3"
 	unload_c
-	load_drop_in
+	load_drop_in max_loop=4
 	attach "${DEV}3" -o 4096 --sizelimit 1M -r "$DISK"
 	sysfs_of loop3 >"$WORK/ours"
 	grep -q 'loop/backing_file' "$WORK/ours" || fail "nothing read"
@@ -294,7 +300,7 @@ like_c() {
 occupied() {
 	need_rust_loop
 	! is_loaded || unload_driver
-	need_module loop
+	load_c
 	defer unload_c
 	local before misc
 	losetup "${DEV}0" "$DISK"
@@ -311,11 +317,6 @@ occupied() {
 	cmp "$DISK" "${DEV}0"
 	expect "${DEV}1" losetup -f --show "$FS"
 	detach "${DEV}1"
-	# Under its own names it is welcome.
-	load_driver
-	[[ -e /sys/block/rloop0 ]] || fail "not beside loop.ko"
-	unload_driver
-	cmp "$DISK" "${DEV}0"
 }
 
 keeps_out() {
@@ -339,22 +340,20 @@ in_turns() {
 	need_rust_loop
 	! is_loaded || unload_driver
 	local i
-	for ((i = 0; i < 3; i++)); do
-		load_drop_in max_loop=2
+	for ((i = 0; i < 2; i++)); do
+		load_drop_in max_loop=1
 		attach "${DEV}0" "$DISK"
 		detach "${DEV}0"
 		unload_driver
 		[[ ! -e /sys/class/misc/loop-control && ! -e /sys/block/loop0 ]] || fail "left behind"
 		[[ ! -e $DEBUGFS/rust_loop ]] || fail "debugfs directory left behind"
-		modprobe loop
+		defer unload_c
+		load_c
+		attach "${DEV}0" "$DISK"
+		cmp "$DISK" "${DEV}0"
+		detach "${DEV}0"
 		unload_c
 	done
-	modprobe loop
-	defer unload_c
-	udevadm settle
-	attach "${DEV}0" "$DISK"
-	cmp "$DISK" "${DEV}0"
-	detach "${DEV}0"
 }
 
 it "names and numbers" numbers

@@ -37,15 +37,24 @@ ask_loop() {
 ask_loop || skip_all "no loop.ko to compare with"
 note "# devices are made on demand: $AUTOLOAD"
 
-# reload [parameters]: and make a node of device 77. MAJOR is the driver's.
-reload() {
-	local numbers shift=${SHIFT:-0}
-	! is_loaded || unload_driver
-	load_driver "$@"
-	numbers=$(awk -v name="$PREFIX" '$2 == name { print $1 }' /proc/devices)
-	MAJOR=$(tail -n 1 <<<"$numbers")
-	mknod "$NODE" b "$MAJOR" "$((77 << shift))"
+# make_node NUMBER [MINORS]: NODE, of the device with this number.
+make_node() {
+	MAJOR=$(awk -v name="$PREFIX" '$2 == name { major = $1 } END { print major }' /proc/devices)
+	mknod "$NODE" b "$MAJOR" $(($1 * ${2:-1}))
 	defer remove_node
+}
+
+# Loaded without parameters, as it may be already.
+setup() {
+	is_loaded || load_driver
+	make_node 77
+}
+
+# reload NUMBER [parameters]: with a node of the device with this number.
+reload() {
+	! is_loaded || unload_driver
+	load_driver "${@:2}"
+	make_node "$1"
 }
 
 # Opens the node; who can't is told so by the shell.
@@ -76,8 +85,10 @@ not_opened() {
 	! exists "$1" || fail "not opened, but made"
 }
 
+# No limit by default.
 made() {
-	reload
+	setup
+	same "$(<"/sys/module/$DRIVER/parameters/max_loop")" 8 max_loop
 	! exists 77 || fail "there already"
 	opened 77
 	# Once more, now that it has been removed.
@@ -87,7 +98,7 @@ made() {
 # What opens the node gets the device itself.
 works() {
 	[[ $AUTOLOAD == yes ]] || skip "this kernel makes no devices on demand"
-	reload
+	setup
 	truncate -s 1M "$WORK/image"
 	defer 'rm -f "$WORK/image"'
 	expect ok loopctl configure "$NODE" "$WORK/image"
@@ -103,33 +114,38 @@ works() {
 	remove 77
 }
 
-# The default of max_loop is no limit.
-no_limit() {
-	reload
-	same "$(<"/sys/module/$DRIVER/parameters/max_loop")" 8 max_loop
-	opened 77
+# A limit for nodes, not for who asks the control device.
+limit() {
+	reload 77 max_loop=2
+	not_opened 77
+	expect 77 loopctl control "$CTL" add 77
+	exists 77 || fail "not added"
+	open_node || fail "added, but not opened: $(<"$WORK/error")"
+	remove 77
+	not_opened 77
+	# The first number that is too large, and the last that is not.
+	remove_node
+	make_node 2
+	not_opened 2
+	remove_node
+	make_node 1
+	remove 1
+	opened 1
 }
 
-limits() {
-	reload max_loop="$1"
-	if [[ $2 == yes ]]; then
-		opened 77
-	else
-		not_opened 77
-		# Who asks the control device may have it.
-		expect 77 loopctl control "$CTL" add 77
-		exists 77 || fail "not added"
-		open_node || fail "added, but not opened: $(<"$WORK/error")"
-		remove 77
-	fi
+# Nothing is made at load, and anything later.
+zero() {
+	reload 77 max_loop=0
+	opened 77
 }
 
 # The number of a device is its minor number divided by what each has.
 with_partitions() {
-	local SHIFT=3
-	reload max_part=7
+	reload 77 max_part=7 max_loop=0
+	remove_node
+	make_node 77 8
 	opened 77
-	rm "$NODE"
+	remove_node
 	# The node of a partition makes the device. There is no such partition.
 	mknod "$NODE" b "$MAJOR" $((77 * 8 + 1))
 	! open_node || fail "opened a partition that does not exist"
@@ -142,7 +158,7 @@ with_partitions() {
 # Several at once want the same device: it is made once.
 race() {
 	[[ $AUTOLOAD == yes ]] || skip "this kernel makes no devices on demand"
-	reload
+	setup
 	local i pids=()
 	for ((i = 0; i < 8; i++)); do
 		open_node &
@@ -157,7 +173,7 @@ race() {
 
 # The node outlives the driver.
 unloaded() {
-	reload
+	setup
 	unload_driver
 	# Major 7 asks for loop.ko, by its alias.
 	[[ $DRIVER == loop ]] || not_opened 77
@@ -165,13 +181,10 @@ unloaded() {
 
 it "a node makes its device" made
 it "the device works" works
-it "no limit by default" no_limit
-it "max_loop=4 is a limit" limits 4 no
-it "max_loop=77 is a limit" limits 77 no
-it "max_loop=78 is one that is not reached" limits 78 yes
-it "max_loop=0 is none" limits 0 yes
-it "with max_part" with_partitions
 it "opened by several at once" race
 it "without the driver" unloaded
+it "max_loop=2 is a limit" limit
+it "max_loop=0 is none" zero
+it "with max_part" with_partitions
 
 run
