@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 64M
+# leaks: no
 #
 # Memory that the driver uses on behalf of a cgroup is charged to it.
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
+# leaks: no
 #
 # Another backing file for a read-only device in use: LOOP_CHANGE_FD.
 

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 64M
+# leaks: no
 #
 # A cgroup is removed while its I/O is in flight: the I/O ends well, and the
 # cgroup's remains are let go when its worker is.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 64M
+# leaks: no
 #
 # Mistakes that loop drivers have made before and that no other script is about.
 # Documentation/testing.md says where the tests of the others are.
