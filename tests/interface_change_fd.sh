@@ -181,17 +181,18 @@ change_rescans() {
 		start=128, size=64, type=83
 		start=256, size=64, type=83
 	TABLE
-	configure "${DEV}0" "$WORK/one" --flags $((READ_ONLY | PARTSCAN))
+	# Open for reading: udev looks for partitions itself on what has been written.
+	configure "${DEV}0" "$WORK/one" --dev-mode ro --flags $((READ_ONLY | PARTSCAN))
 	same "$(partition_starts)" "64 " partitions
-	expect ok loopctl change-fd "${DEV}0" "$WORK/two"
+	expect ok loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two"
 	same "$(partition_starts)" "128 256 " "partitions of the other file"
-	expect ok loopctl change-fd "${DEV}0" "$A"
+	expect ok loopctl change-fd "${DEV}0" --dev-mode ro "$A"
 	same "$(partition_starts)" "" "partitions of a file without a table"
 	udevadm settle
 	clear "${DEV}0"
 	# Only if it is asked for.
-	configure "${DEV}0" "$WORK/one" --flags "$READ_ONLY"
-	expect ok loopctl change-fd "${DEV}0" "$WORK/two"
+	configure "${DEV}0" "$WORK/one" --dev-mode ro --flags "$READ_ONLY"
+	expect ok loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two"
 	same "$(partition_starts)" "" "partitions nobody asked for"
 	udevadm settle
 	clear "${DEV}0"

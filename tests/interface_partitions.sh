@@ -33,20 +33,22 @@ setup() {
 	DISK_DIR=/sys/block/${PREFIX}0
 }
 
-# configure [loopctl options]: attach the disk without starting a program.
+# configure [loopctl options]: attach the disk without starting a program. udev
+# looks for partitions itself on a disk that somebody has had open for writing, if
+# it knows its name, and meanwhile there are none; so it is opened for reading.
 configure() {
 	defer clear_quietly
-	expect ok loopctl configure "${DEV}0" "$DISK" "$@"
+	expect ok loopctl configure "${DEV}0" "$DISK" --dev-mode ro "$@"
 }
 
 clear() {
-	expect ok loopctl clr-fd "${DEV}0"
+	expect ok loopctl clr-fd "${DEV}0" --dev-mode ro
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
 }
 
 clear_quietly() {
 	is_unbound "${DEV}0" || {
-		loopctl clr-fd "${DEV}0"
+		loopctl clr-fd "${DEV}0" --dev-mode ro
 		wait_until 10 is_unbound "${DEV}0"
 	}
 }
@@ -84,7 +86,10 @@ events_of() {
 
 at_attach() {
 	setup
-	configure --flags "$PARTSCAN"
+	# This one is written to; udev leaves a locked device alone.
+	exec 8<"${DEV}0"
+	flock 8
+	configure --flags "$PARTSCAN" --dev-mode rw
 	same "$(partitions)" "1 2 " partitions
 	same "$(<"$DISK_DIR/${PREFIX}0p2/start")" 2048 start
 	same "$(<"$DISK_DIR/${PREFIX}0p2/size")" 4096 size
@@ -94,6 +99,7 @@ at_attach() {
 	dd if="$WORK/more" of="${DEV}0p2" oflag=direct bs=64K status=none
 	cmp -n 65536 -i 0:1048576 "$WORK/more" "$DISK"
 	dd if="$WORK/content" of="${DEV}0p2" oflag=direct bs=64K status=none
+	exec 8<&-
 	udevadm settle
 	clear
 	same "$(partitions)" "" "partitions after detach"
@@ -107,7 +113,7 @@ not_asked_for() {
 	udevadm settle
 	same "$(partitions)" "" partitions
 	# Nor by who opens it or asks for it.
-	expect EINVAL loopctl rescan "${DEV}0"
+	expect EINVAL loopctl rescan "${DEV}0" --dev-mode ro
 	exec 7<"${DEV}0"
 	exec 7<&-
 	same "$(partitions)" "" partitions
@@ -118,13 +124,13 @@ on_request() {
 	setup
 	configure
 	same "$(partitions)" "" partitions
-	expect ok loopctl set-status "${DEV}0" --flags "$PARTSCAN"
+	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
 	same "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
 	same "$(partitions)" "1 2 " partitions
 	# It stays on, and asking again finds nothing new.
-	expect ok loopctl set-status "${DEV}0"
+	expect ok loopctl set-status "${DEV}0" --dev-mode ro
 	same "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
-	expect ok loopctl set-status "${DEV}0" --flags "$PARTSCAN"
+	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
 	same "$(partitions)" "1 2 " partitions
 	udevadm settle
 	clear
@@ -132,7 +138,7 @@ on_request() {
 	configure
 	udevadm settle
 	same "$(partitions)" "" "partitions of the next attachment"
-	expect EINVAL loopctl rescan "${DEV}0"
+	expect EINVAL loopctl rescan "${DEV}0" --dev-mode ro
 	clear
 }
 
@@ -145,14 +151,14 @@ rescan() {
 	udevadm settle
 	sfdisk -q --no-reread --no-tell-kernel "$WORK/other" <<<"start=128, size=256, type=83"
 	same "$(partitions)" "1 2 " "partitions before"
-	expect ok loopctl rescan "${DEV}0"
+	expect ok loopctl rescan "${DEV}0" --dev-mode ro
 	same "$(partitions)" "1 " "partitions after"
 	same "$(<"$DISK_DIR/${PREFIX}0p1/start")" 128 start
 	# Not under somebody who uses one.
 	wait_until 10 node_exists "${DEV}0p1" || fail "no node"
 	udevadm settle
 	exec 7<"${DEV}0p1"
-	expect EBUSY loopctl rescan "${DEV}0"
+	expect EBUSY loopctl rescan "${DEV}0" --dev-mode ro
 	exec 7<&-
 	clear
 }
@@ -176,14 +182,14 @@ by_partx() {
 by_hand() {
 	setup
 	configure
-	expect ok loopctl partition "${DEV}0" add 7 524288 4096
+	expect ok loopctl partition "${DEV}0" --dev-mode ro add 7 524288 4096
 	same "$(partitions)" "7 " partitions
-	expect EBUSY loopctl partition "${DEV}0" add 7 1048576 4096
-	expect EBUSY loopctl partition "${DEV}0" add 8 524288 4096
-	expect ok loopctl partition "${DEV}0" add 8 528384 4096
+	expect EBUSY loopctl partition "${DEV}0" --dev-mode ro add 7 1048576 4096
+	expect EBUSY loopctl partition "${DEV}0" --dev-mode ro add 8 524288 4096
+	expect ok loopctl partition "${DEV}0" --dev-mode ro add 8 528384 4096
 	wait_until 10 node_exists "${DEV}0p8" || fail "no node"
 	udevadm settle
-	expect ok loopctl partition "${DEV}0" del 7
+	expect ok loopctl partition "${DEV}0" --dev-mode ro del 7
 	same "$(partitions)" "8 " partitions
 	clear
 	same "$(partitions)" "" "partitions after detach"
@@ -200,7 +206,7 @@ open_partition() {
 	wait_until 10 node_exists "${DEV}0p2" || fail "no node"
 	udevadm settle
 	exec 7<"${DEV}0p2"
-	expect ok loopctl clr-fd "${DEV}0"
+	expect ok loopctl clr-fd "${DEV}0" --dev-mode ro
 	udevadm settle
 	is_bound "${DEV}0" || fail "detached under an open partition"
 	same "$(partitions)" "1 2 " "partitions while one is open"
@@ -226,7 +232,7 @@ one_scan() {
 	same "$(partition_events remove)" 1 "events of a removed partition, after detach"
 	# Asked for later.
 	configure
-	expect ok loopctl set-status "${DEV}0" --flags "$PARTSCAN"
+	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
 	wait_until 5 events_of add 2 || fail "no uevent of the partition"
 	udevadm settle
 	same "$(partition_events add)" 2 "events of a partition, on request"
@@ -271,7 +277,7 @@ own_numbers() {
 	if (($2 >= 2)); then
 		same "$(<"$DISK_DIR/${PREFIX}0p2/dev")" "$major:2" "numbers of partition 2"
 	fi
-	expect ok loopctl rescan "${DEV}0"
+	expect ok loopctl rescan "${DEV}0" --dev-mode ro
 	same "$(partitions)" "1 2 " "partitions after a rescan"
 	udevadm settle
 	clear
@@ -289,7 +295,7 @@ beyond_range() {
 	DISK_DIR=/sys/block/${PREFIX}0
 	local part
 	configure
-	expect ok loopctl partition "${DEV}0" add 9 3145728 4096
+	expect ok loopctl partition "${DEV}0" --dev-mode ro add 9 3145728 4096
 	part=$(<"$DISK_DIR/${PREFIX}0p9/dev")
 	same "${part%:*}" 259 "major of partition 9"
 	udevadm settle

@@ -181,9 +181,14 @@ on_partition() {
 	truncate -s 4M "$WORK/disk"
 	defer 'rm -f "$WORK/disk"'
 	sfdisk -q "$WORK/disk" <<<"start=2048, size=4096, type=83"
+	# udev looks for partitions itself when the device has been open for writing,
+	# and meanwhile there are none. It leaves a locked device alone.
+	exec 8<"$1"
+	flock 8
 	put "$1" "$WORK/disk" --flags "$PARTSCAN"
 	wait_until 10 test -b "$1p1" || fail "no partition"
 	put "$2" "$1p1"
+	exec 8<&-
 	same "$(sectors "$2")" 4096 sectors
 	dd if="$WORK/data" of="$2" bs=256K oflag=direct conv=fsync status=none
 	cmp -n 1048576 -i 0:1048576 "$WORK/data" "$WORK/disk"
