@@ -103,7 +103,15 @@ took() {
 	sed -n 's/.*run=\([0-9]*\)-[0-9]*msec$/\1/p' "$WORK/fio"
 }
 
+# Setting io.max on a disk allocates memory under a lock under which its queue is
+# frozen elsewhere (blkg_conf_prep), so now and then lockdep warns of blk-cgroup,
+# with any disk and without any loop device.
+need_limits() {
+	[[ $KERNEL == stock ]] || skip "lockdep warns of the lock order in blkg_conf_prep()"
+}
+
 limit_bytes() {
+	need_limits
 	setup 128
 	make_cgroup alpha
 	make_cgroup beta
@@ -117,6 +125,7 @@ limit_bytes() {
 }
 
 limit_operations() {
+	need_limits
 	# One operation for each of ours.
 	setup 128
 	make_cgroup alpha
@@ -128,6 +137,7 @@ limit_operations() {
 
 # One that has used up its share does not hold up another.
 beside_throttled() {
+	need_limits
 	setup
 	make_cgroup alpha
 	make_cgroup beta
