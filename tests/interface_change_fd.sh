@@ -27,18 +27,6 @@ configure() {
 	expect ok loopctl configure "$@"
 }
 
-clear() {
-	expect ok loopctl clr-fd "$1"
-	wait_until 10 is_unbound "$1" || fail "$1 still bound"
-}
-
-clear_quietly() {
-	is_unbound "$1" || {
-		loopctl clr-fd "$1"
-		wait_until 10 is_unbound "$1"
-	}
-}
-
 # filesystem NAME TYPE: an empty one in memory. It can be unmounted only if nobody
 # keeps a file of it.
 filesystem() {

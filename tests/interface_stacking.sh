@@ -27,18 +27,6 @@ put() {
 	expect ok loopctl configure "$@"
 }
 
-clear() {
-	expect ok loopctl clr-fd "$1"
-	wait_until 10 is_unbound "$1" || fail "$1 still bound"
-}
-
-clear_quietly() {
-	is_unbound "$1" || {
-		loopctl clr-fd "$1"
-		wait_until 10 is_unbound "$1"
-	}
-}
-
 # clear_all DEVICE...: from the top down.
 clear_all() {
 	local dev

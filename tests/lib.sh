@@ -282,6 +282,19 @@ detach_quietly() {
 	is_unbound "$1" || detach "$1"
 }
 
+# The same without starting a program: see loopctl.
+clear() {
+	expect ok loopctl clr-fd "$1"
+	wait_until 10 is_unbound "$1" || fail "$1 still bound"
+}
+
+clear_quietly() {
+	is_unbound "$1" || {
+		loopctl clr-fd "$1"
+		wait_until 10 is_unbound "$1"
+	}
+}
+
 sysfs_attr() {
 	echo "$(<"/sys/block/${1#/dev/}/$2")"
 }
