@@ -37,16 +37,16 @@ setup() {
 # looks for partitions itself on a disk that somebody has had open for writing, if
 # it knows its name, and meanwhile there are none; so it is opened for reading.
 configure() {
-	defer clear_quietly
+	defer unbind_quietly
 	expect ok loopctl configure "${DEV}0" "$DISK" --dev-mode ro "$@"
 }
 
-clear() {
+unbind() {
 	expect ok loopctl clr-fd "${DEV}0" --dev-mode ro
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
 }
 
-clear_quietly() {
+unbind_quietly() {
 	is_unbound "${DEV}0" || {
 		loopctl clr-fd "${DEV}0" --dev-mode ro
 		wait_until 10 is_unbound "${DEV}0"
@@ -101,7 +101,7 @@ at_attach() {
 	dd if="$WORK/content" of="${DEV}0p2" oflag=direct bs=64K status=none
 	exec 8<&-
 	udevadm settle
-	clear
+	unbind
 	same "$(partitions)" "" "partitions after detach"
 	wait_until 10 node_gone "${DEV}0p1" || fail "node left behind"
 	wait_until 10 node_gone "${DEV}0p2" || fail "node left behind"
@@ -117,7 +117,7 @@ not_asked_for() {
 	exec 7<"${DEV}0"
 	exec 7<&-
 	same "$(partitions)" "" partitions
-	clear
+	unbind
 }
 
 on_request() {
@@ -133,13 +133,13 @@ on_request() {
 	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
 	same "$(partitions)" "1 2 " partitions
 	udevadm settle
-	clear
+	unbind
 	# It does not outlast the attachment.
 	configure
 	udevadm settle
 	same "$(partitions)" "" "partitions of the next attachment"
 	expect EINVAL loopctl rescan "${DEV}0" --dev-mode ro
-	clear
+	unbind
 }
 
 # A new table is found when it is asked for.
@@ -160,7 +160,7 @@ rescan() {
 	exec 7<"${DEV}0p1"
 	expect EBUSY loopctl rescan "${DEV}0" --dev-mode ro
 	exec 7<&-
-	clear
+	unbind
 }
 
 by_partx() {
@@ -173,7 +173,7 @@ by_partx() {
 	udevadm settle
 	partx -d --nr 1 "${DEV}0"
 	same "$(partitions)" "2 " "partitions after partx -d"
-	clear
+	unbind
 	same "$(partitions)" "" "partitions after detach"
 	wait_until 10 node_gone "${DEV}0p2" || fail "node left behind"
 }
@@ -191,12 +191,12 @@ by_hand() {
 	udevadm settle
 	expect ok loopctl partition "${DEV}0" --dev-mode ro del 7
 	same "$(partitions)" "8 " partitions
-	clear
+	unbind
 	same "$(partitions)" "" "partitions after detach"
 	configure --flags "$PARTSCAN"
 	same "$(partitions)" "1 2 " "partitions of the next attachment"
 	udevadm settle
-	clear
+	unbind
 }
 
 # A partition in use keeps the device.
@@ -225,7 +225,7 @@ one_scan() {
 	udevadm settle
 	same "$(partition_events add)" 1 "events of an added partition"
 	same "$(partition_events remove)" 0 "events of a removed partition"
-	clear
+	unbind
 	wait_until 5 events_of remove 1 || fail "no uevent of the removed partition"
 	udevadm settle
 	same "$(partition_events add)" 1 "events of an added partition, after detach"
@@ -237,7 +237,7 @@ one_scan() {
 	udevadm settle
 	same "$(partition_events add)" 2 "events of a partition, on request"
 	same "$(partition_events remove)" 1 "events of a removed partition, on request"
-	clear
+	unbind
 }
 
 # Without max_part they are from the range that all drivers share.
@@ -254,7 +254,7 @@ shared_numbers() {
 	part=$(<"$DISK_DIR/${PREFIX}0p1/dev")
 	same "${part%:*}" 259 "major of a partition"
 	udevadm settle
-	clear
+	unbind
 }
 
 # max_part ASKED ROUNDED: each device has so many numbers and one more.
@@ -280,7 +280,7 @@ own_numbers() {
 	expect ok loopctl rescan "${DEV}0" --dev-mode ro
 	same "$(partitions)" "1 2 " "partitions after a rescan"
 	udevadm settle
-	clear
+	unbind
 	same "$(partitions)" "" "partitions after detach"
 	# One that is made later.
 	expect 5 loopctl control "$CTL" add 5
@@ -299,7 +299,7 @@ beyond_range() {
 	part=$(<"$DISK_DIR/${PREFIX}0p9/dev")
 	same "${part%:*}" 259 "major of partition 9"
 	udevadm settle
-	clear
+	unbind
 	same "$(partitions)" "" "partitions after detach"
 	unload_driver
 }
@@ -323,7 +323,7 @@ none() {
 	same "$(sysfs_attr "${DEV}1" range)" 1 range
 	configure
 	same "$(partitions)" "" partitions
-	clear
+	unbind
 	unload_driver
 }
 
