@@ -12,10 +12,16 @@
 LOOPDIFF=$TESTS/../build/tests/loopdiff${WORD_SIZE:+$WORD_SIZE}
 export TABLE=$TESTS/loopdiff.table
 
-# udev would open devices behind the back of the program.
+# udev would open devices behind the back of the program. It ends by itself some
+# time after it has been told to.
 stop_udev() {
 	udevadm settle
 	udevadm control --exit 2>/dev/null || true
+	wait_until 60 udev_is_gone || fail "udev does not end"
+}
+
+udev_is_gone() {
+	! pgrep -x 'systemd-udevd|\(udev-worker\)' >/dev/null
 }
 
 # Nothing is written by itself at a time that only one driver sees, and less time
