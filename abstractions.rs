@@ -14,6 +14,7 @@ pub(crate) mod cgroup;
 pub(crate) mod debugfs;
 pub(crate) mod errno;
 pub(crate) mod fs;
+pub(crate) mod mempool;
 pub(crate) mod miscdevice;
 pub(crate) mod module;
 pub(crate) mod module_param;

@@ -2,14 +2,19 @@
 
 //! Commands: what is to be done to the backing file for one request.
 //!
-//! A command is made when a worker takes a request from its queue, and ends with
-//! it. It runs in the worker's task, which may sleep, so `REQ_NOWAIT` has done
-//! its work by then and is not passed on.
+//! A command is made when a worker takes a request from its queue. It runs in the
+//! worker's task, which may sleep, so `REQ_NOWAIT` has done its work by then and is
+//! not passed on. Most end there. What is read or written past the page cache is only
+//! started there, see [`running`].
 
 pub(crate) mod stats;
 
 mod allocation;
+mod retry;
+mod running;
 mod transfer;
+
+pub(crate) use self::running::Running;
 
 use self::stats::Stats;
 use crate::{
@@ -57,45 +62,53 @@ impl LoopCmd {
         Self { rq, queued }
     }
 
-    /// Does what the request asks for, accounts for it, and ends it. Process
-    /// context of a kernel thread; sleeps, in the backing filesystem among others.
-    pub(crate) fn execute(self, stats: &Stats) {
+    /// Does what the request asks for, accounts for it, and ends it, or leaves that to
+    /// the backing file. Process context of a kernel thread; sleeps, in the backing
+    /// filesystem among others.
+    pub(crate) fn execute(self, stats: Arc<Stats>) {
         let Self { mut rq, queued } = self;
-        let Queued {
-            backing,
-            charge,
-            at,
-        } = queued;
-        let (op, bytes) = (rq.op(), rq.bytes());
-        let begin = Instant::now();
-        let status = {
-            let _charged = charge.as_ref().map(Charge::enter);
-            Self::status(&mut rq, &backing)
-        };
-        // Once a request has ended, whoever issued it may look, and the device may
-        // find itself without users of its backing file.
-        stats.account(op, bytes, status, begin - at, begin.elapsed());
-        drop((backing, charge));
-        rq.end(status);
-    }
-
-    fn status(rq: &mut Request<LoopDevice>, backing: &Backing) -> BlkStatus {
-        let op = rq.op();
-        if op.is_write() && backing.is_read_only() {
-            return BlkStatus::IOERR;
-        }
-        match op {
-            Op::Read => transfer::read(rq, backing),
-            Op::Write => transfer::write(rq, backing),
-            Op::Flush => match backing.file().fsync() {
-                Ok(()) => BlkStatus::OK,
-                Err(_) => BlkStatus::IOERR,
-            },
-            Op::Discard | Op::WriteZeroes { .. } => allocation::change(rq, op, backing),
-            Op::Unknown(op) => {
-                pr_warn_once!("request with unknown operation {op}\n");
-                BlkStatus::IOERR
+        let mut run = Running::new(&rq, queued, stats);
+        let _charged = run.queued().charge.clone().map(|charge| charge.enter());
+        let direct = run.backing().is_direct();
+        if direct && is_transfer(&run) {
+            match run.start(rq) {
+                Ok(()) => return,
+                Err(back) => (rq, run) = back,
             }
+        }
+        let status = status(&mut rq, &run, direct);
+        run.end(rq, status);
+    }
+}
+
+/// Returns whether the command reads or writes, and may do that.
+fn is_transfer(run: &Running) -> bool {
+    match run.op() {
+        Op::Read => true,
+        Op::Write => !run.backing().is_read_only(),
+        _ => false,
+    }
+}
+
+/// Does what the request asks for. Sleeps.
+fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatus {
+    let (op, backing) = (run.op(), run.backing());
+    if op.is_write() && backing.is_read_only() {
+        return BlkStatus::IOERR;
+    }
+    match op {
+        Op::Read | Op::Write => {
+            let access = running::access(rq, direct);
+            transfer::run(rq, backing, access, run.retries())
+        }
+        Op::Flush => match backing.file().fsync() {
+            Ok(()) => BlkStatus::OK,
+            Err(_) => BlkStatus::IOERR,
+        },
+        Op::Discard | Op::WriteZeroes { .. } => allocation::change(rq, op, backing, run.retries()),
+        Op::Unknown(op) => {
+            pr_warn_once!("request with unknown operation {op}\n");
+            BlkStatus::IOERR
         }
     }
 }

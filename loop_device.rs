@@ -61,6 +61,7 @@ use crate::{
                 Request, //
             },
             registration::DISK_MAX_PARTS,
+            transfer::TransferContext,
         },
         fs::NoIoMappings,
         module::{
@@ -74,7 +75,10 @@ use crate::{
         },
         sysfs::GroupRegistration,
     },
-    loop_cmd::Queued,
+    loop_cmd::{
+        Queued,
+        Running, //
+    },
     loop_worker::Workers,
 };
 use kernel::{
@@ -154,6 +158,8 @@ pub(crate) struct LoopDevice {
     name: CString,
     shared: Arc<Shared>,
     workers: Workers,
+    /// What direct I/O takes; empty until there is some.
+    transfers: Arc<TransferContext>,
     #[pin]
     state: KillableMutex<State>,
 }
@@ -217,12 +223,15 @@ impl State {
 impl LoopDevice {
     fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
         let workers = Workers::new(&name)?;
+        let deferred = CString::try_from_fmt(fmt!("{}_done", &*name))?;
+        let transfers = Arc::new(TransferContext::new(deferred), GFP_KERNEL)?;
         Arc::pin_init(
             pin_init!(Self {
                 number,
                 name,
                 shared,
                 workers,
+                transfers,
                 state <- new_killable_mutex!(State::Unbound, "rust_loop_state"),
             }),
             GFP_KERNEL,
@@ -252,6 +261,7 @@ impl LoopDevice {
 
 impl Operations for LoopDevice {
     type Queued = Queued;
+    type Transfer = Running;
 
     fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, _last: bool) {
         this.workers.queue(rq);

@@ -22,8 +22,8 @@
 //!
 //! - *busy*: `scheduled` is set, its [`LoopWorker`] is queued or running on the
 //!   workqueue and will see every command that is queued to it;
-//! - *idle*: `scheduled` is clear and its queue is empty. Only an idle worker is
-//!   freed, and being found idle and leaving the tree happens under the work
+//! - *idle*: `scheduled` is clear and its queue is empty. Only an idle worker for
+//!   which the backing file has nothing pending is freed, and being found idle and leaving the tree happens under the work
 //!   lock, as does being found in the tree and becoming busy.
 //!
 //! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
@@ -103,9 +103,10 @@ impl Workers {
     /// the workqueue. May sleep.
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         let set = Arc::pin_init(DeferrableTimer::new(WorkerSet::new()), GFP_KERNEL)?;
+        let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
         Ok(Self {
             queue: OwnedQueue::new_unbound_freezable(name)?,
-            root: Arc::pin_init(LoopWorker::new(set.clone(), None), GFP_KERNEL)?,
+            root: Arc::pin_init(LoopWorker::new(set.clone(), None, stats), GFP_KERNEL)?,
             set,
         })
     }
@@ -164,7 +165,8 @@ impl Workers {
             rbtree::Entry::Occupied(entry) => Some(entry.into_mut()),
             rbtree::Entry::Vacant(entry) => {
                 let node = RBTreeNodeReservation::new(GFP_NOWAIT).ok()?;
-                let work = LoopWorker::new(self.set.clone(), Some(css.get()));
+                let stats = Arc::new(Stats::new(), GFP_NOWAIT).ok()?;
+                let work = LoopWorker::new(self.set.clone(), Some(css.get()), stats);
                 let worker = CssWorker {
                     cmds: CmdQueue::new(),
                     work: Arc::pin_init(work, GFP_NOWAIT).ok()?,
@@ -258,7 +260,8 @@ impl Inner {
     /// Takes an idle worker out of the tree.
     fn remove(&mut self, css: &BlkcgCss) -> Option<RBTreeNode<CssKey, CssWorker>> {
         let key = css.key();
-        self.gone.add(&self.tree.get(&key)?.work.stats.totals());
+        let worker = self.tree.get(&key).filter(|worker| !worker.is_busy())?;
+        self.gone.add(&worker.work.stats.totals());
         self.tree.remove_node(&key)
     }
 
@@ -276,7 +279,7 @@ impl Inner {
         let mut cursor = tree.cursor_front_mut();
         while let Some(at) = cursor {
             let worker = at.current().1;
-            if worker.cmds.scheduled {
+            if worker.is_busy() {
                 cursor = at.move_next();
                 continue;
             }
@@ -306,6 +309,13 @@ impl Inner {
 struct CssWorker {
     cmds: CmdQueue,
     work: Arc<LoopWorker>,
+}
+
+impl CssWorker {
+    /// Returns whether it has something to do, or the backing file has for it.
+    fn is_busy(&self) -> bool {
+        self.cmds.scheduled || self.work.stats.pending() > 0
+    }
 }
 
 /// The commands that wait for one worker.
@@ -379,11 +389,13 @@ impl WorkerSet {
             let idle_since = cmds.idle_since;
             if detached || css.is_dying() {
                 freed = inner.remove(css);
-                drop(inner);
-                drop(freed);
-            } else {
-                this.reduce(idle_since.wrapping_add(next_look(idle_timeout())));
+                if freed.is_some() {
+                    drop(inner);
+                    drop(freed);
+                    return None;
+                }
             }
+            this.reduce(idle_since.wrapping_add(next_look(idle_timeout())));
         }
         None
     }
@@ -434,8 +446,8 @@ pub(crate) struct LoopWorker {
     set: Arc<DeferrableTimer<WorkerSet>>,
     /// Whose commands it executes; `None` for the rootcg queue.
     css: Option<ARef<BlkcgCss>>,
-    /// What it has done.
-    stats: Stats,
+    /// What it has done. What the backing file does for it ends without it.
+    stats: Arc<Stats>,
 }
 
 impl_has_work! {
@@ -446,12 +458,13 @@ impl LoopWorker {
     fn new(
         set: Arc<DeferrableTimer<WorkerSet>>,
         css: Option<ARef<BlkcgCss>>,
+        stats: Arc<Stats>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             work <- new_work!("LoopWorker::work"),
             set,
             css,
-            stats: Stats::default(),
+            stats,
         })
     }
 }
@@ -471,7 +484,7 @@ impl WorkItem for LoopWorker {
     fn run(this: Arc<Self>) {
         let _scope = task::BackingIoScope::enter();
         while let Some(cmd) = WorkerSet::next_cmd(&this.set, this.css.as_deref()) {
-            cmd.execute(&this.stats);
+            cmd.execute(this.stats.clone());
             task::cond_resched();
         }
     }

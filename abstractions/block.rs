@@ -9,3 +9,4 @@ pub(crate) mod major;
 pub(crate) mod mq;
 pub(crate) mod registration;
 pub(crate) mod segments;
+pub(crate) mod transfer;

@@ -151,6 +151,7 @@ impl BlkcgCss {
 }
 
 /// To whom I/O and the memory that it takes are charged.
+#[derive(Clone)]
 pub(crate) struct Charge {
     blkcg: ARef<BlkcgCss>,
     memcg: Option<ARef<MemcgCss>>,
@@ -172,7 +173,7 @@ impl Charge {
 
     /// Charges what the current kernel thread does, until the guard is dropped.
     /// These do not nest. Process context, of a kernel thread.
-    pub(crate) fn enter(&self) -> Charged<'_> {
+    pub(crate) fn enter(self) -> Charged {
         // SAFETY: Both css are alive, and stay so while they are in force.
         let outer_memcg = unsafe {
             bindings::rust_loop_helper_kthread_associate_blkcg(self.blkcg.0.get());
@@ -189,14 +190,14 @@ impl Charge {
 }
 
 /// See [`Charge::enter`].
-pub(crate) struct Charged<'a> {
+pub(crate) struct Charged {
     /// Who was charged for memory before, if that has been changed.
     outer_memcg: Option<*mut bindings::mem_cgroup>,
-    _charge: &'a Charge,
+    _charge: Charge,
     _not_send: NotThreadSafe,
 }
 
-impl Drop for Charged<'_> {
+impl Drop for Charged {
     fn drop(&mut self) {
         // SAFETY: Not `Send`, so this is the thread that was changed. What was in
         // force before outlives this.

@@ -5,12 +5,11 @@
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
+pub(crate) mod kiocb;
+
 use super::{
     bindings,
-    block::{
-        bdev::DeviceFile,
-        segments::BvecIter, //
-    },
+    block::bdev::DeviceFile,
     errno::eopnotsupp, //
 };
 use core::{
@@ -252,41 +251,6 @@ impl BackingFile {
         })
     }
 
-    /// Reads at byte `pos` through the page cache. Returns how much was read
-    /// and moves `iter` on by as much; 0 means that the file ends there.
-    pub(crate) fn read(&self, pos: u64, iter: &mut BvecIter<'_>, ioprio: u16) -> Result<usize> {
-        let mut iocb = self.kiocb(pos, ioprio)?;
-        // SAFETY: By the type invariant the file has this method. `iocb` has no
-        // completion function, so the call is synchronous and nothing refers to
-        // `iocb` or `iter` after it.
-        let ret = unsafe {
-            match (*self.f_op()).read_iter {
-                Some(read_iter) => read_iter(&mut iocb, iter.as_raw()),
-                None => return Err(EINVAL),
-            }
-        };
-        to_len(ret)
-    }
-
-    /// Writes at byte `pos` through the page cache. Returns how much was
-    /// written and moves `iter` on by as much.
-    pub(crate) fn write(&self, pos: u64, iter: &mut BvecIter<'_>, ioprio: u16) -> Result<usize> {
-        self.check_open_for_write()?;
-        let mut iocb = self.kiocb(pos, ioprio)?;
-        // SAFETY: As for `read`. The file is open for writing, and the freeze
-        // protection that is taken is given up again.
-        let ret = unsafe {
-            let Some(write_iter) = (*self.f_op()).write_iter else {
-                return Err(EINVAL);
-            };
-            bindings::rust_loop_helper_kiocb_start_write(&mut iocb);
-            let ret = write_iter(&mut iocb, iter.as_raw());
-            bindings::rust_loop_helper_kiocb_end_write(&mut iocb);
-            ret
-        };
-        to_len(ret)
-    }
-
     /// Makes everything that was written durable.
     pub(crate) fn fsync(&self) -> Result {
         // SAFETY: The file is alive.
@@ -500,16 +464,6 @@ impl BackingFile {
             false => Err(EBADF),
         }
     }
-
-    /// Returns a synchronous control block for an operation at byte `pos`.
-    fn kiocb(&self, pos: u64, ioprio: u16) -> Result<bindings::kiocb> {
-        Ok(bindings::kiocb {
-            ki_filp: self.as_ptr(),
-            ki_pos: pos.try_into()?,
-            ki_ioprio: ioprio,
-            ..Default::default()
-        })
-    }
 }
 
 impl Drop for BackingFile {
@@ -529,8 +483,4 @@ pub(crate) struct Below {
     pub(crate) write_zeroes_sectors: u32,
     /// In bytes.
     pub(crate) discard_granularity: u32,
-}
-
-fn to_len(ret: isize) -> Result<usize> {
-    usize::try_from(ret).map_err(|_| Error::from_errno(ret as i32))
 }

@@ -48,6 +48,12 @@ pub(crate) fn cond_resched() {
     unsafe { bindings::rust_loop_helper_cond_resched() };
 }
 
+/// Lets some time pass in which others may give back memory. Process context, sleeps.
+pub(crate) fn wait_for_memory() {
+    // SAFETY: Has no preconditions but the context.
+    unsafe { bindings::rust_loop_helper_memalloc_retry_wait() };
+}
+
 /// Returns whether the current task has `CAP_SYS_ADMIN`.
 pub(crate) fn capable_sys_admin() -> bool {
     // SAFETY: Has no preconditions.

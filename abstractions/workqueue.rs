@@ -28,17 +28,25 @@ unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
     /// Allocates a workqueue whose workers are bound to no CPU and which stands
-    /// still while the system is being suspended. May sleep.
+    /// still while the system is being suspended. It has a thread of its own for
+    /// when there is no memory for workers, as what is done there may be what gives
+    /// back memory (`WQ_MEM_RECLAIM`). May sleep.
     pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
         // SAFETY: `name` is a NUL-terminated string, which is copied.
         let queue = unsafe {
             bindings::rust_loop_helper_alloc_workqueue(
                 kernel::str::CStrExt::as_char_ptr(name),
-                bindings::RUST_LOOP_CONST_WQ_UNBOUND | bindings::RUST_LOOP_CONST_WQ_FREEZABLE,
+                bindings::RUST_LOOP_CONST_WQ_UNBOUND
+                    | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
+                    | bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM,
             )
         };
         // INVARIANT: Just allocated, and nobody else knows of it.
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
+    }
+
+    pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
+        self.0.as_ptr()
     }
 
     /// Waits until everything that was queued before this call has run. Sleeps.

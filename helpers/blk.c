@@ -24,6 +24,11 @@ unsigned short rust_loop_helper_req_get_ioprio(struct request *rq)
 	return req_get_ioprio(rq);
 }
 
+unsigned int rust_loop_helper_blk_rq_nr_bvec(struct request *rq)
+{
+	return blk_rq_nr_bvec(rq);
+}
+
 void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec_iter *iter,
 					struct bio_vec *bvec)
 {

@@ -23,6 +23,7 @@ unsigned int rust_loop_helper_req_op(const struct request *rq);
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq);
 unsigned int rust_loop_helper_blk_rq_bytes(const struct request *rq);
 unsigned short rust_loop_helper_req_get_ioprio(struct request *rq);
+unsigned int rust_loop_helper_blk_rq_nr_bvec(struct request *rq);
 void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec_iter *iter,
 					struct bio_vec *bvec);
 void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec_iter *iter,
@@ -84,7 +85,7 @@ unsigned int rust_loop_helper_current_set_flags(unsigned int flags);
 void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flags);
 void rust_loop_helper_cond_resched(void);
 bool rust_loop_helper_capable_sys_admin(void);
-struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags);
+void rust_loop_helper_memalloc_retry_wait(void);
 
 /* sync.c */
 int rust_loop_helper_mutex_lock_killable(struct mutex *lock);
@@ -97,5 +98,9 @@ void rust_loop_helper_timer_setup(struct timer_list *timer, void (*func)(struct 
 				  unsigned int flags);
 unsigned long rust_loop_helper_jiffies(void);
 unsigned int rust_loop_helper_jiffies_to_msecs(unsigned long j);
+
+/* workqueue.c */
+struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags);
+void rust_loop_helper_init_work(struct work_struct *work, work_func_t func);
 
 #endif /* RUST_LOOP_HELPERS_H */

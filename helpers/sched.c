@@ -2,6 +2,7 @@
 
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <linux/sched/mm.h>
 
 #include "helpers.h"
 
@@ -28,8 +29,7 @@ bool rust_loop_helper_capable_sys_admin(void)
 	return capable(CAP_SYS_ADMIN);
 }
 
-/* alloc_workqueue() takes its name as a format, which is not ours to pass on. */
-struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags)
+void rust_loop_helper_memalloc_retry_wait(void)
 {
-	return alloc_workqueue("%s", flags, 0, name);
+	memalloc_retry_wait(GFP_NOIO);
 }

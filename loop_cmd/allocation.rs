@@ -6,6 +6,7 @@
 //! block layer is told not to ask again before the request fails, for that is
 //! how it knows to write zeroes instead.
 
+use super::retry::Retries;
 use crate::{
     abstractions::{
         block::mq::{
@@ -37,13 +38,24 @@ fn modes(op: Op) -> &'static [FallocateMode] {
 }
 
 /// Does a discard or write-zeroes.
-pub(super) fn change(rq: &mut Request<LoopDevice>, op: Op, backing: &Backing) -> BlkStatus {
+pub(super) fn change(
+    rq: &mut Request<LoopDevice>,
+    op: Op,
+    backing: &Backing,
+    mut retries: Retries<'_>,
+) -> BlkStatus {
     let pos = backing.file_pos(rq.pos());
     for &mode in modes(op) {
-        match backing.file().fallocate(mode, pos, rq.bytes().into()) {
-            Ok(()) => return BlkStatus::OK,
-            Err(err) if err == eopnotsupp() => (),
-            Err(_) => return BlkStatus::IOERR,
+        loop {
+            match backing.file().fallocate(mode, pos, rq.bytes().into()) {
+                Ok(()) => {
+                    retries.succeeded();
+                    return BlkStatus::OK;
+                }
+                Err(err) if err == eopnotsupp() => break,
+                Err(err) if retries.again(err) => (),
+                Err(_) => return BlkStatus::IOERR,
+            }
         }
     }
     match op {

@@ -15,7 +15,6 @@ use kernel::{
 };
 
 /// Counters of one worker. Read and written in any context, without locks.
-#[derive(Default)]
 pub(crate) struct Stats {
     completed: Counter,
     read: Counter,
@@ -23,6 +22,12 @@ pub(crate) struct Stats {
     errors: Counter,
     waiting: Counter,
     running: Counter,
+    deferred: Counter,
+    retries: Counter,
+    /// How many commands the backing file was given and have not ended.
+    pending: Atomic<i32>,
+    /// Whether commands fail at once if there is no memory.
+    starved: Atomic<bool>,
 }
 
 /// What [`Stats`] were at one moment.
@@ -40,9 +45,62 @@ pub(crate) struct Totals {
     pub(crate) waiting: u64,
     /// How long they were executed, in nanoseconds.
     pub(crate) running: u64,
+    /// Commands that the file has ended but that were not done.
+    pub(crate) deferred: u64,
+    /// How often something was tried again for want of memory.
+    pub(crate) retries: u64,
 }
 
 impl Stats {
+    /// Returns counters that have counted nothing.
+    pub(crate) fn new() -> Self {
+        Self {
+            completed: Counter::default(),
+            read: Counter::default(),
+            written: Counter::default(),
+            errors: Counter::default(),
+            waiting: Counter::default(),
+            running: Counter::default(),
+            deferred: Counter::default(),
+            retries: Counter::default(),
+            pending: Atomic::new(0),
+            starved: Atomic::new(false),
+        }
+    }
+
+    /// Accounts for a command that is given to the backing file.
+    pub(super) fn submitted(&self) {
+        self.pending.fetch_add(1, Relaxed);
+    }
+
+    /// Accounts for one of these that is about to end.
+    pub(super) fn returned(&self) {
+        self.pending.fetch_sub(1, Relaxed);
+    }
+
+    /// Accounts for a command that the file has ended but that is not done.
+    pub(super) fn deferred(&self) {
+        self.deferred.add(1);
+    }
+
+    /// Accounts for another attempt.
+    pub(super) fn retried(&self) {
+        self.retries.add(1);
+    }
+
+    /// Returns how many commands the backing file was given and have not ended.
+    pub(crate) fn pending(&self) -> u32 {
+        self.pending.load(Relaxed).unsigned_abs()
+    }
+
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.load(Relaxed)
+    }
+
+    pub(super) fn set_starved(&self, starved: bool) {
+        self.starved.store(starved, Relaxed);
+    }
+
     /// Accounts for a command that is about to end.
     pub(super) fn account(&self, op: Op, bytes: u32, status: BlkStatus, waited: Delta, ran: Delta) {
         self.completed.add(1);
@@ -67,6 +125,8 @@ impl Stats {
             errors: self.errors.get(),
             waiting: self.waiting.get(),
             running: self.running.get(),
+            deferred: self.deferred.get(),
+            retries: self.retries.get(),
         }
     }
 }
@@ -80,6 +140,8 @@ impl Totals {
         self.errors += other.errors;
         self.waiting += other.waiting;
         self.running += other.running;
+        self.deferred += other.deferred;
+        self.retries += other.retries;
     }
 }
 

@@ -1,18 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading and writing, through the page cache of the backing file.
+//! Reading and writing, and waiting for that.
 //!
 //! A file may transfer less than it is asked to. Then it is asked for the rest,
-//! until all is done, an error comes, or the file ends.
+//! until all is done, an error comes, or the file ends. What it does not do past the
+//! page cache it is asked to do through it.
 
+use super::retry::Retries;
 use crate::{
-    abstractions::block::{
-        mq::{
-            BlkStatus,
-            Request,
-            SECTOR_SIZE, //
+    abstractions::{
+        block::{
+            mq::{
+                BlkStatus,
+                Op,
+                Request,
+                SECTOR_SIZE, //
+            },
+            segments::BvecIter,
         },
-        segments::BvecIter,
+        errno::eopnotsupp,
+        fs::kiocb::Access,
     },
     loop_device::{
         backing::Backing,
@@ -21,73 +28,93 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Reads what the request asks for.
+/// Reads or writes what the request asks for. Sleeps.
 ///
 /// Where the file ends early (somebody has truncated it), what is missing reads
 /// as zeroes and fails with an I/O error; what was there succeeds.
-pub(super) fn read(rq: &mut Request<LoopDevice>, backing: &Backing) -> BlkStatus {
-    let ioprio = rq.ioprio();
-    let mut progress = Progress::new(backing.file_pos(rq.pos()));
+pub(super) fn run(
+    rq: &mut Request<LoopDevice>,
+    backing: &Backing,
+    access: Access,
+    retries: Retries<'_>,
+) -> BlkStatus {
+    let is_write = rq.op() == Op::Write;
+    let file = backing.file();
+    let mut progress = Progress::new(backing.file_pos(rq.pos()), access, retries);
     let mut segments = rq.segments();
     while let Some(mut chunk) = segments.next_chunk() {
-        let mut iter = chunk.dest();
-        progress.advance(&mut iter, |iter, pos| {
-            backing.file().read(pos, iter, ioprio)
-        });
-        iter.zero_rest();
+        if is_write {
+            let mut iter = chunk.source();
+            progress.advance(&mut iter, |iter, pos, access| file.write(pos, iter, access));
+        } else {
+            let mut iter = chunk.dest();
+            progress.advance(&mut iter, |iter, pos, access| file.read(pos, iter, access));
+            iter.zero_rest();
+        }
     }
     progress.finish(rq)
 }
 
-/// Writes what the request asks for.
-pub(super) fn write(rq: &mut Request<LoopDevice>, backing: &Backing) -> BlkStatus {
-    let ioprio = rq.ioprio();
-    let mut progress = Progress::new(backing.file_pos(rq.pos()));
-    let mut segments = rq.segments();
-    while let Some(mut chunk) = segments.next_chunk() {
-        let mut iter = chunk.source();
-        progress.advance(&mut iter, |iter, pos| {
-            backing.file().write(pos, iter, ioprio)
-        });
-    }
-    progress.finish(rq)
+/// Returns whether what failed past the page cache with `err` may succeed through it,
+/// or later: the file refuses what is not aligned as it likes, or there is no memory.
+pub(super) fn may_succeed_otherwise(err: Error) -> bool {
+    err == EINVAL || err == EAGAIN || err == ENOMEM || err == eopnotsupp()
 }
 
 /// How far a transfer has come.
-struct Progress {
+struct Progress<'a> {
     /// Where in the file it goes on, in bytes.
     pos: u64,
     /// How much has been transferred, in bytes.
     done: u32,
     /// Once there is an error nothing more is transferred.
     outcome: Result,
+    /// Goes through the page cache once it does not go past it.
+    access: Access,
+    retries: Retries<'a>,
 }
 
-impl Progress {
-    fn new(pos: u64) -> Self {
+impl<'r> Progress<'r> {
+    fn new(pos: u64, access: Access, retries: Retries<'r>) -> Self {
         Self {
             pos,
             done: 0,
             outcome: Ok(()),
+            access,
+            retries,
         }
     }
 
-    /// Repeats `step`, which is given what is left and where in the file that is,
-    /// until nothing is left.
+    /// Repeats `step`, which is given what is left, where in the file that is, and how
+    /// to access it, until nothing is left.
     fn advance<'a>(
         &mut self,
         iter: &mut BvecIter<'a>,
-        step: impl Fn(&mut BvecIter<'a>, u64) -> Result<usize>,
+        step: impl Fn(&mut BvecIter<'a>, u64, Access) -> Result<usize>,
     ) {
         while iter.len() != 0 && self.outcome.is_ok() {
-            match step(iter, self.pos) {
+            let before = iter.save();
+            match step(iter, self.pos, self.access) {
+                Ok(0) if self.access.direct => self.access.direct = false,
                 // The file ends, or takes nothing, yet does not say why.
                 Ok(0) => self.outcome = Err(EIO),
                 Ok(n) => {
                     self.pos += n as u64;
                     self.done += n as u32;
+                    self.retries.succeeded();
+                    if iter.len() != 0 {
+                        // What is left need not be aligned.
+                        self.access.direct = false;
+                    }
                 }
-                Err(err) => self.outcome = Err(err),
+                Err(err) => {
+                    iter.restore(&before);
+                    if self.access.direct && may_succeed_otherwise(err) {
+                        self.access.direct = false;
+                    } else if !self.retries.again(err) {
+                        self.outcome = Err(err);
+                    }
+                }
             }
         }
     }

@@ -118,7 +118,14 @@ impl LoopDevice {
         let direct_io = file.direct_io();
         let limits = limits(&file, flags, direct_io, config.block_size);
         backing = Arc::new(
-            Backing::new(file, direct_io, settings, flags, limits.block_size),
+            Backing::new(
+                file,
+                self.transfers.clone(),
+                direct_io,
+                settings,
+                flags,
+                limits.block_size,
+            ),
             GFP_KERNEL,
         )?;
         // Nothing has been changed before this, and nothing fails after it. The

@@ -7,6 +7,7 @@ use super::{
     settings::Settings, //
 };
 use crate::abstractions::{
+    block::transfer::TransferContext,
     fs::{
         BackingFile,
         DirectIo, //
@@ -28,6 +29,8 @@ use kernel::sync::{
 /// `READ_ONLY`, which stays). New settings make a new one.
 pub(crate) struct Backing {
     file: Arc<BackingFile>,
+    /// For direct I/O; that of the device.
+    transfers: Arc<TransferContext>,
     /// What the file said when it was attached.
     direct_io: DirectIo,
     settings: Settings,
@@ -43,6 +46,7 @@ impl Backing {
     /// direct I/O is not possible with blocks of `block_size` bytes.
     pub(super) fn new(
         file: Arc<BackingFile>,
+        transfers: Arc<TransferContext>,
         direct_io: DirectIo,
         settings: Settings,
         flags: u32,
@@ -54,6 +58,7 @@ impl Backing {
         };
         Self {
             file,
+            transfers,
             direct_io,
             settings,
             flags: Atomic::new(flags),
@@ -65,6 +70,7 @@ impl Backing {
     pub(super) fn with(&self, settings: Settings, flags: u32, block_size: u32) -> Self {
         Self::new(
             self.file.clone(),
+            self.transfers.clone(),
             self.direct_io,
             settings,
             flags,
@@ -80,6 +86,11 @@ impl Backing {
     /// Returns the file.
     pub(crate) fn file(&self) -> &BackingFile {
         &self.file
+    }
+
+    /// Returns what direct I/O of the device takes besides the file.
+    pub(crate) fn transfers(&self) -> &TransferContext {
+        &self.transfers
     }
 
     /// Returns the settings.
@@ -103,7 +114,7 @@ impl Backing {
     }
 
     /// Returns whether the file is to be read and written past the page cache.
-    pub(super) fn is_direct(&self) -> bool {
+    pub(crate) fn is_direct(&self) -> bool {
         self.flags() & flags::DIRECT_IO != 0
     }
 

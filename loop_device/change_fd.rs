@@ -60,6 +60,7 @@ impl LoopDevice {
         new = Arc::new(
             Backing::new(
                 file,
+                self.transfers.clone(),
                 direct_io,
                 *bound.backing.settings(),
                 bound.backing.flags() | direct,

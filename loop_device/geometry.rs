@@ -97,6 +97,8 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
         },
         dma_alignment: input.direct_io.mem_align.min(PAGE_SIZE as u32),
         write_cache: input.has_fsync && input.writable,
+        // What can be flushed can be written so that it need not be.
+        fua: input.has_fsync && input.writable,
         rotational: input.rotational,
         max_discard_sectors: max_sectors,
         max_write_zeroes_sectors: max_sectors,
@@ -220,6 +222,7 @@ mod tests {
                 ..PLAIN
             });
             assert!(limits.write_cache == expected);
+            assert!(limits.fua == expected);
         }
     }
 

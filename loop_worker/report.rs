@@ -62,6 +62,7 @@ struct Line {
     css: ARef<BlkcgCss>,
     queued: u32,
     running: u32,
+    pending: u32,
     totals: Totals,
     idle_ms: Option<u32>,
 }
@@ -88,8 +89,9 @@ impl Report {
                         css: css.clone(),
                         queued: worker.cmds.queued,
                         running: worker.cmds.running,
+                        pending: worker.work.stats.pending(),
                         totals: worker.work.stats.totals(),
-                        idle_ms: (!worker.cmds.scheduled).then(|| timer::jiffies_to_msecs(idle)),
+                        idle_ms: (!worker.is_busy()).then(|| timer::jiffies_to_msecs(idle)),
                     };
                     if lines.push_within_capacity(line).is_err() {
                         break;
@@ -117,15 +119,21 @@ impl Show for Report {
         };
         seq_print!(
             out,
-            "css      queued  running  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
+            "css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
         );
         seq_print!(out, "rootcg");
-        show_counts(out, queued, running, &self.root.stats.totals());
+        show_counts(
+            out,
+            queued,
+            running,
+            self.root.stats.pending(),
+            &self.root.stats.totals(),
+        );
         seq_print!(out, "        -  /  /\n");
         let mut buf = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
         for line in &lines {
             seq_print!(out, "{:<6}", line.css.id());
-            show_counts(out, line.queued, line.running, &line.totals);
+            show_counts(out, line.queued, line.running, line.pending, &line.totals);
             match line.idle_ms {
                 Some(ms) => seq_print!(out, " {ms:>8}"),
                 None => seq_print!(out, "        -"),
@@ -146,7 +154,7 @@ impl Show for Report {
     }
 }
 
-fn show_counts(out: &SeqFile, queued: u32, running: u32, totals: &Totals) {
+fn show_counts(out: &SeqFile, queued: u32, running: u32, pending: u32, totals: &Totals) {
     let Totals {
         completed, errors, ..
     } = totals;
@@ -157,7 +165,7 @@ fn show_counts(out: &SeqFile, queued: u32, running: u32, totals: &Totals) {
     );
     seq_print!(
         out,
-        " {queued:>8} {running:>8} {completed:>10} {read:>10} {written:>12} {errors:>7} {waiting:>8} {executing:>7}"
+        " {queued:>8} {running:>8} {pending:>8} {completed:>10} {read:>10} {written:>12} {errors:>7} {waiting:>8} {executing:>7}"
     );
 }
 
@@ -188,12 +196,14 @@ impl Show for Summary {
         let Report { set, root } = &*self.0;
         let mut totals = root.stats.totals();
         let (mut workers, mut idle) = (0u32, 0u32);
+        let mut pending = root.stats.pending();
         let inner = set.inner.lock();
         let (mut queued, mut running) = (inner.root.queued, inner.root.running);
         totals.add(&inner.gone);
         for worker in inner.tree.values() {
             workers += 1;
-            idle += u32::from(!worker.cmds.scheduled);
+            idle += u32::from(!worker.is_busy());
+            pending += worker.work.stats.pending();
             queued += worker.cmds.queued;
             running += worker.cmds.running;
             totals.add(&worker.work.stats.totals());
@@ -202,7 +212,10 @@ impl Show for Summary {
         drop(inner);
         seq_print!(out, "bound {}\n", u32::from(bound));
         seq_print!(out, "workers {workers}\nidle {idle}\n");
-        seq_print!(out, "queued {queued}\nrunning {running}\n");
+        seq_print!(
+            out,
+            "queued {queued}\nrunning {running}\npending {pending}\n"
+        );
         seq_print!(
             out,
             "completed {}\nerrors {}\n",
@@ -215,6 +228,12 @@ impl Show for Summary {
             "wait_ns {}\nrun_ns {}\n",
             totals.waiting,
             totals.running
+        );
+        seq_print!(
+            out,
+            "deferred {}\nretries {}\n",
+            totals.deferred,
+            totals.retries
         );
         seq_print!(out, "fallbacks {fallbacks}\n");
         Ok(())

@@ -1425,33 +1425,11 @@ static void snap_nodes(struct side *s)
 	put(&s->out, "/dev=%u nodes %016" PRIx64 "\n", nodes, sum);
 }
 
-/*
- * When a page is written back is not compared: one device on top of another may
- * write to its cache or around it.
- */
-static void snap_write_back(struct side *s)
-{
-	int fd[MAX_DEVICES], i, depth;
-	char path[64];
-
-	for (i = 0; i < MAX_DEVICES; i++)
-		fd[i] = touched_devices & 1u << i ?
-			open(device_path(s, i, 0, path), O_RDONLY | O_CLOEXEC) : -1;
-	for (depth = 0; depth < DEVICES - 1; depth++)
-		for (i = 0; i < MAX_DEVICES; i++)
-			if (fd[i] >= 0)
-				fsync(fd[i]);
-	for (i = 0; i < MAX_DEVICES; i++)
-		if (fd[i] >= 0)
-			close(fd[i]);
-}
-
 static void do_snap(struct side *s)
 {
 	char path[256], aspect[32];
 	int i, fd;
 
-	snap_write_back(s);
 	for (i = 0; i < MAX_DEVICES; i++)
 		if (touched_devices & 1u << i)
 			snap_device(s, i);

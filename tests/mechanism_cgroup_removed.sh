@@ -69,7 +69,7 @@ removed() {
 }
 
 completed_by_alpha() {
-	awk '$NF == "/alpha" { print $4 }' "$(workers_file "${DEV}0")" | sort | xargs
+	awk '$NF == "/alpha" { print $5 }' "$(workers_file "${DEV}0")" | sort | xargs
 }
 
 completed_by_alpha_is() {

@@ -22,7 +22,8 @@ reads() {
 }
 
 is_idle() {
-	[[ $(worker "$1" "$2" queued) == 0 && $(worker "$1" "$2" running) == 0 ]]
+	[[ $(worker "$1" "$2" queued) == 0 && $(worker "$1" "$2" running) == 0 &&
+	   $(worker "$1" "$2" pending) == 0 ]]
 }
 
 file_format() {
@@ -33,13 +34,13 @@ file_format() {
 	file=$(workers_file "${DEV}0")
 	cat "$file"
 	same "$(awk 'NR == 1 { $1 = $1; print }' "$file")" \
-		"css queued running completed read_kib written_kib errors wait_ms run_ms idle_ms charged cgroup" \
+		"css queued running pending completed read_kib written_kib errors wait_ms run_ms idle_ms charged cgroup" \
 		"header"
-	awk 'NR == 2 && $1 == "rootcg" && $4 ~ /^[0-9]+$/ && $10 == "-" && $11 == "/" && $12 == "/" {
+	awk 'NR == 2 && $1 == "rootcg" && $4 ~ /^[0-9]+$/ && $11 == "-" && $12 == "/" && $13 == "/" {
 			ok = 1
 		}
 		END { exit !ok }' "$file" || fail "no rootcg line"
-	awk '$12 == "/alpha" && $11 == "/alpha" && $1 ~ /^[0-9]+$/ && NF == 12 { ok = 1 }
+	awk '$13 == "/alpha" && $12 == "/alpha" && $1 ~ /^[0-9]+$/ && NF == 13 { ok = 1 }
 		END { exit !ok }' "$file" || fail "no line for the cgroup"
 	same "$(tail -n 1 "$file" | awk '{ print $1, $2 }')" "fallbacks 0" "last line"
 }

@@ -25,6 +25,8 @@ pub(crate) struct Limits {
     pub(crate) dma_alignment: u32,
     /// Whether what is written has to be flushed to be durable.
     pub(crate) write_cache: bool,
+    /// Whether a write can be asked to be durable when it is done.
+    pub(crate) fua: bool,
     /// Whether seeking is expensive.
     pub(crate) rotational: bool,
     /// The most that can be discarded at once, in sectors; 0 for not at all.
@@ -70,6 +72,7 @@ impl<T: DiskOperations> LimitsUpdate<'_, T> {
             bindings::RUST_LOOP_CONST_BLK_FEAT_WRITE_CACHE,
             limits.write_cache,
         );
+        self.set_feature(bindings::RUST_LOOP_CONST_BLK_FEAT_FUA, limits.fua);
         self.set_feature(
             bindings::RUST_LOOP_CONST_BLK_FEAT_ROTATIONAL,
             limits.rotational,

@@ -17,14 +17,21 @@ use super::super::{
     bindings,
     cgroup::BlkcgCss, //
 };
-use super::segments::Segments;
+use super::{
+    segments::Segments,
+    transfer::{
+        Transfer,
+        TransferPdu, //
+    },
+};
 use core::{
     marker::PhantomData,
-    mem::MaybeUninit,
+    mem::ManuallyDrop,
     ptr::NonNull, //
 };
 use kernel::{
     error::to_result,
+    ffi,
     prelude::*,
     sync::{
         Arc,
@@ -46,6 +53,10 @@ pub(crate) trait Operations: Sized + Send + Sync + 'static {
     /// What a request is kept together with while it waits in a
     /// [`RequestList`].
     type Queued: Send + 'static;
+
+    /// What a request is kept together with while it is
+    /// [transferred](Request::transfer).
+    type Transfer: Transfer<Self>;
 
     /// Takes over a request that has just been started.
     ///
@@ -105,12 +116,19 @@ impl Op {
     }
 }
 
-/// The memory that the block layer reserves for the driver with each request.
-struct Pdu<T: Operations> {
-    /// The request behind this one in a [`RequestList`].
+/// The memory that the block layer reserves for the driver with each request. What
+/// it is depends on who owns the request.
+union Pdu<T: Operations> {
+    _waiting: ManuallyDrop<Waiting<T>>,
+    _transfer: ManuallyDrop<TransferPdu<T>>,
+}
+
+/// A request in a [`RequestList`].
+struct Waiting<T: Operations> {
+    /// The request behind this one.
     next: Option<NonNull<bindings::request>>,
-    /// The driver's data, initialised while the request is in a list.
-    queued: MaybeUninit<T::Queued>,
+    /// The driver's data.
+    queued: T::Queued,
 }
 
 /// A request that has been started and that its holder has to end.
@@ -163,6 +181,13 @@ impl<T: Operations> Request<T> {
     pub(crate) fn bytes(&self) -> u32 {
         // SAFETY: By the type invariant the request is valid and started.
         unsafe { bindings::rust_loop_helper_blk_rq_bytes(self.rq.as_ptr()) }
+    }
+
+    /// Returns whether what is written has to be durable when the request ends
+    /// (`REQ_FUA`).
+    pub(crate) fn is_fua(&self) -> bool {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_FUA != 0 }
     }
 
     /// Returns the I/O priority (`IOPRIO_PRIO_VALUE`).
@@ -241,17 +266,51 @@ impl<T: Operations> Request<T> {
 
     /// Ends the request. Any context.
     pub(crate) fn end(self, status: BlkStatus) {
-        let rq = core::mem::ManuallyDrop::new(self).rq;
+        let rq = ManuallyDrop::new(self).rq;
         // SAFETY: By the type invariant the request is started and ours alone;
         // it has been given up by the line above.
         unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status.0) };
     }
 
-    fn pdu(&self) -> NonNull<Pdu<T>> {
-        // SAFETY: By the type invariant the request is one of a `TagSet<T>`,
-        // which has room for a `Pdu<T>` behind each. It is not null.
-        unsafe {
-            NonNull::new_unchecked(bindings::blk_mq_rq_to_pdu(self.rq.as_ptr()).cast::<Pdu<T>>())
+    /// Returns the first bio of a request that has some.
+    pub(super) fn first_bio(&self) -> *mut bindings::bio {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { (*self.rq.as_ptr()).bio }
+    }
+
+    /// Returns whether the request consists of a single bio.
+    pub(super) fn has_one_bio(&self) -> bool {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { (*self.rq.as_ptr()).bio == (*self.rq.as_ptr()).biotail }
+    }
+
+    /// Returns how many segments the request's memory has. The request must read or
+    /// write.
+    pub(super) fn nr_segments(&self) -> usize {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { bindings::rust_loop_helper_blk_rq_nr_bvec(self.rq.as_ptr()) as usize }
+    }
+
+    /// Returns the memory behind the request, which whoever owns that owns.
+    pub(super) fn memory(&self) -> NonNull<ffi::c_void> {
+        // SAFETY: By the type invariant the request is one of a `TagSet<T>`, which has
+        // room for a `Pdu<T>` behind each.
+        unsafe { self.rq.add(1).cast() }
+    }
+
+    /// Returns the request that some memory is behind.
+    ///
+    /// # Safety
+    ///
+    /// `memory` must come from [`Self::memory`] of a request that its owner has given
+    /// up to the caller without ending it.
+    pub(super) unsafe fn from_memory(memory: *mut ffi::c_void) -> Self {
+        // INVARIANT: The caller owns the request from now on.
+        Self {
+            // SAFETY: By the caller's promise there is a request before it, so this is
+            // not null.
+            rq: unsafe { NonNull::new_unchecked(memory.cast::<bindings::request>().sub(1)) },
+            _p: PhantomData,
         }
     }
 }
@@ -269,9 +328,9 @@ impl<T: Operations> Drop for Request<T> {
 ///
 /// # Invariants
 ///
-/// `head` starts a chain through `Pdu::next`, which ends at `tail`. Each request
-/// in it fulfils the invariants of [`Request`] but for being in this list, and
-/// its `Pdu::queued` is initialised.
+/// `head` starts a chain through `Waiting::next`, which ends at `tail`. Each request
+/// in it fulfils the invariants of [`Request`] but for being in this list, and there
+/// is a [`Waiting`] in its memory.
 pub(crate) struct RequestList<T: Operations> {
     head: Option<NonNull<bindings::request>>,
     tail: Option<NonNull<bindings::request>>,
@@ -293,26 +352,19 @@ impl<T: Operations> RequestList<T> {
 
     /// Appends a request and the data that goes with it. Any context.
     pub(crate) fn push_back(&mut self, rq: Request<T>, queued: T::Queued) {
-        let pdu = rq.pdu();
-        let rq = core::mem::ManuallyDrop::new(rq).rq;
+        let waiting: NonNull<Waiting<T>> = rq.memory().cast();
+        let rq = ManuallyDrop::new(rq).rq;
         // INVARIANT: The request moves from its handle into the list, with its
-        // data initialised.
+        // memory initialised.
         //
-        // SAFETY: The request is ours, so its pdu is, too.
-        unsafe {
-            pdu.write(Pdu {
-                next: None,
-                queued: MaybeUninit::new(queued),
-            })
-        };
+        // SAFETY: The request is ours, so its memory is, too.
+        unsafe { waiting.write(Waiting { next: None, queued }) };
         match self.tail.replace(rq) {
             None => self.head = Some(rq),
             Some(tail) => {
-                // SAFETY: By the type invariant `tail` is a request in this
-                // list, with a pdu that is ours.
-                unsafe {
-                    (*bindings::blk_mq_rq_to_pdu(tail.as_ptr()).cast::<Pdu<T>>()).next = Some(rq)
-                }
+                // SAFETY: By the type invariant `tail` is a request in this list,
+                // with such memory, which is ours.
+                unsafe { (*tail.as_ptr().add(1).cast::<Waiting<T>>()).next = Some(rq) }
             }
         }
     }
@@ -325,16 +377,14 @@ impl<T: Operations> RequestList<T> {
             rq,
             _p: PhantomData,
         };
-        // SAFETY: The request was in this list, so its pdu is initialised. The
-        // data is read out once, as the request is not in a list any more.
-        let Pdu { next, queued } = unsafe { rq.pdu().read() };
+        // SAFETY: The request was in this list, so its memory is initialised. It is
+        // read out once, as the request is not in a list any more.
+        let Waiting { next, queued }: Waiting<T> = unsafe { rq.memory().cast().read() };
         self.head = next;
         if next.is_none() {
             self.tail = None;
         }
-        // SAFETY: By the type invariant the data of a request in the list is
-        // initialised.
-        Some((rq, unsafe { queued.assume_init() }))
+        Some((rq, queued))
     }
 }
 

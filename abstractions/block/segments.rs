@@ -13,7 +13,10 @@
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
 use super::super::bindings;
-use core::marker::PhantomData;
+use core::{
+    marker::PhantomData,
+    mem::MaybeUninit, //
+};
 use kernel::types::Opaque;
 
 /// Segments per [`Chunk`]: 512 bytes of stack, and 128 KiB of data at the least
@@ -68,6 +71,21 @@ impl<'a> Segments<'a> {
             *slot = vec;
         }
         (chunk.nr != 0).then_some(chunk)
+    }
+
+    /// Writes the next `nr` segments, or all if there are fewer, to `vecs`.
+    ///
+    /// # Safety
+    ///
+    /// `vecs` must be valid for writes of `nr` segments.
+    pub(super) unsafe fn copy_to(mut self, vecs: *mut bindings::bio_vec, nr: usize) {
+        for i in 0..nr {
+            let Some(vec) = self.next_segment() else {
+                break;
+            };
+            // SAFETY: By the caller's promise there is room.
+            unsafe { vecs.add(i).write(vec) };
+        }
     }
 
     fn next_segment(&mut self) -> Option<bindings::bio_vec> {
@@ -162,7 +180,14 @@ pub(crate) struct BvecIter<'a> {
     _p: PhantomData<&'a mut ()>,
 }
 
-impl BvecIter<'_> {
+/// See [`BvecIter::save`].
+///
+/// # Invariants
+///
+/// Initialised as a `struct iov_iter` whose segments live for `'a`.
+pub(crate) struct SavedIter<'a>(MaybeUninit<bindings::iov_iter>, PhantomData<&'a mut ()>);
+
+impl<'a> BvecIter<'a> {
     /// Returns how many bytes are left to transfer.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: By the type invariant the iterator is initialised.
@@ -180,6 +205,28 @@ impl BvecIter<'_> {
         // SAFETY: By the type invariant the iterator is initialised; it does
         // not go beyond its own count.
         unsafe { bindings::iov_iter_zero(self.len(), self.inner.get()) };
+    }
+
+    /// Returns the position, to come back to.
+    pub(crate) fn save(&self) -> SavedIter<'a> {
+        // INVARIANT: By the type invariant of the iterator, which is plain data.
+        //
+        // SAFETY: `inner` is valid for reads.
+        let inner = unsafe { self.inner.get().cast::<MaybeUninit<_>>().read() };
+        SavedIter(inner, PhantomData)
+    }
+
+    /// Comes back to a position, which must be one of this iterator: for when what has
+    /// failed may have moved on.
+    pub(crate) fn restore(&mut self, saved: &SavedIter<'a>) {
+        // INVARIANT: By the type invariant of `SavedIter`.
+        //
+        // SAFETY: `inner` is valid for writes, and what is copied for reads.
+        unsafe {
+            self.inner
+                .get()
+                .copy_from_nonoverlapping(saved.0.as_ptr(), 1)
+        };
     }
 
     pub(in super::super) fn as_raw(&mut self) -> *mut bindings::iov_iter {

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Reading and writing a file, at once or asynchronously.
+//!
+//! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
+
+use super::{
+    super::{
+        bindings,
+        block::segments::BvecIter, //
+    },
+    BackingFile, //
+};
+use kernel::prelude::*;
+
+/// How a file is read or written.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Access {
+    /// Past the page cache (`IOCB_DIRECT`).
+    pub(crate) direct: bool,
+    /// So that what was written is durable when that has been done
+    /// (`IOCB_DSYNC`). Means nothing for reading.
+    pub(crate) dsync: bool,
+    /// The I/O priority (`IOPRIO_PRIO_VALUE`).
+    pub(crate) ioprio: u16,
+}
+
+impl BackingFile {
+    /// Reads at byte `pos`. Returns how much was read and moves `iter` on by as
+    /// much; 0 means that the file ends there.
+    pub(crate) fn read(&self, pos: u64, iter: &mut BvecIter<'_>, access: Access) -> Result<usize> {
+        let mut iocb = self.kiocb(pos, access)?;
+        // SAFETY: `iocb` is for this file and `iter` for reading. It has no completion
+        // function, so the call is synchronous and nothing refers to `iocb` or `iter`
+        // after it.
+        to_len(unsafe { self.submit_read(&mut iocb, iter.as_raw()) })
+    }
+
+    /// Writes at byte `pos`. Returns how much was written and moves `iter` on by as
+    /// much.
+    pub(crate) fn write(&self, pos: u64, iter: &mut BvecIter<'_>, access: Access) -> Result<usize> {
+        let mut iocb = self.kiocb(pos, access)?;
+        // SAFETY: As for `read`, but that `iter` is for writing. Freeze protection is
+        // given up again.
+        let ret = unsafe {
+            let ret = self.submit_write(&mut iocb, iter.as_raw());
+            self.end_write(&mut iocb);
+            ret
+        };
+        to_len(ret)
+    }
+
+    /// Returns a control block for a synchronous operation at byte `pos`.
+    ///
+    /// # Errors
+    ///
+    /// `EINVAL` if no file has such a position.
+    pub(in super::super) fn kiocb(&self, pos: u64, access: Access) -> Result<bindings::kiocb> {
+        let mut ki_flags = 0;
+        if access.direct {
+            ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DIRECT;
+        }
+        if access.dsync {
+            ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DSYNC;
+        }
+        Ok(bindings::kiocb {
+            ki_filp: self.as_ptr(),
+            ki_pos: pos.try_into()?,
+            ki_flags,
+            ki_ioprio: access.ioprio,
+            ..Default::default()
+        })
+    }
+
+    /// Reads what `iter` is for. Returns what `read_iter` does.
+    ///
+    /// # Safety
+    ///
+    /// `iocb` must be valid and for this file, `iter` must be valid and for reading.
+    /// If `iocb` has a completion function, it and the memory that `iter` goes over
+    /// must stay until this has returned and, if that was `-EIOCBQUEUED`, the function
+    /// has been called.
+    pub(in super::super) unsafe fn submit_read(
+        &self,
+        iocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: By the type invariant the file has this method. The caller vouches
+        // for the rest.
+        unsafe {
+            match (*self.f_op()).read_iter {
+                Some(read_iter) => read_iter(iocb, iter),
+                None => EINVAL.to_errno() as isize,
+            }
+        }
+    }
+
+    /// Writes what `iter` is for, and protects the filesystem from being frozen
+    /// until [`Self::end_write`]. Returns what `write_iter` does; `-EBADF` if the file
+    /// is not open for writing.
+    ///
+    /// # Safety
+    ///
+    /// As for [`Self::submit_read`], with an `iter` for writing. The caller calls
+    /// [`Self::end_write`] when the write has been done, whatever came of it.
+    pub(in super::super) unsafe fn submit_write(
+        &self,
+        iocb: *mut bindings::kiocb,
+        iter: *mut bindings::iov_iter,
+    ) -> isize {
+        // SAFETY: As for `submit_read`; the file is open for writing if the method is
+        // called.
+        unsafe {
+            bindings::rust_loop_helper_kiocb_start_write(iocb);
+            match (*self.f_op()).write_iter {
+                Some(write_iter) if super::is_open_for_write(&self.file) => write_iter(iocb, iter),
+                _ => EBADF.to_errno() as isize,
+            }
+        }
+    }
+
+    /// Lets the filesystem be frozen again. Any context.
+    ///
+    /// # Safety
+    ///
+    /// `iocb` must be valid, and one for which [`Self::submit_write`] was called once
+    /// for each call of this.
+    pub(in super::super) unsafe fn end_write(&self, iocb: *mut bindings::kiocb) {
+        // SAFETY: By the caller's promise.
+        unsafe { bindings::rust_loop_helper_kiocb_end_write(iocb) };
+    }
+}
+
+/// Returns what `read_iter` and `write_iter` return as a length.
+pub(in super::super) fn to_len(ret: isize) -> Result<usize> {
+    usize::try_from(ret).map_err(|_| Error::from_errno(ret as i32))
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Memory that is there when there is none.
+//!
+//! C header: [`include/linux/mempool.h`](srctree/include/linux/mempool.h)
+
+use super::bindings;
+use core::{
+    marker::PhantomData,
+    mem::MaybeUninit,
+    ptr::NonNull, //
+};
+use kernel::prelude::*;
+
+/// A source of memory for one `T` at a time, some of which are set aside for when
+/// the system has no memory (`mempool_t`).
+///
+/// # Invariants
+///
+/// The pointer is to a live pool that we own, whose elements are `kmalloc` memory
+/// that fits a `T`.
+pub(crate) struct MemPool<T> {
+    pool: NonNull<bindings::mempool>,
+    _p: PhantomData<fn() -> T>,
+}
+
+// SAFETY: A pool may be used and destroyed from any thread.
+unsafe impl<T> Send for MemPool<T> {}
+// SAFETY: Allocating and freeing are serialised by the pool itself.
+unsafe impl<T> Sync for MemPool<T> {}
+
+impl<T> MemPool<T> {
+    /// `kmalloc` aligns what is a power of two in size by that, and all else by
+    /// this.
+    const IS_ALIGNED: () =
+        assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= size_of::<T>());
+
+    /// Creates a pool that sets aside `reserve` elements. May sleep.
+    pub(crate) fn new(reserve: u32) -> Result<Self> {
+        let () = Self::IS_ALIGNED;
+        // SAFETY: The functions are those for `kmalloc` memory, which take the size
+        // as their data.
+        let pool = unsafe {
+            bindings::mempool_create_node_noprof(
+                reserve.try_into()?,
+                Some(bindings::mempool_kmalloc),
+                Some(bindings::mempool_kfree),
+                core::ptr::without_provenance_mut(size_of::<T>()),
+                bindings::GFP_KERNEL,
+                bindings::NUMA_NO_NODE,
+            )
+        };
+        // INVARIANT: Just created, with elements of this size.
+        Ok(Self {
+            pool: NonNull::new(pool).ok_or(ENOMEM)?,
+            _p: PhantomData,
+        })
+    }
+
+    /// Takes an element, without waiting for one. Any context.
+    pub(super) fn alloc(&self) -> Option<NonNull<MaybeUninit<T>>> {
+        // SAFETY: By the type invariant the pool is live.
+        let element =
+            unsafe { bindings::mempool_alloc_noprof(self.pool.as_ptr(), bindings::GFP_NOWAIT) };
+        NonNull::new(element.cast())
+    }
+
+    /// Gives an element back. Any context.
+    ///
+    /// # Safety
+    ///
+    /// `element` must come from [`Self::alloc`] of a pool of the same type, and not
+    /// be used any more.
+    pub(super) unsafe fn free(&self, element: NonNull<MaybeUninit<T>>) {
+        // SAFETY: By the type invariant the pool is live. The caller gives up an
+        // element, and those of all pools of a type are alike.
+        unsafe { bindings::mempool_free(element.as_ptr().cast(), self.pool.as_ptr()) };
+    }
+}
+
+impl<T> Drop for MemPool<T> {
+    /// Frees what is set aside. Elements that are still in use are lost, so whoever
+    /// has one has a reference to the pool.
+    fn drop(&mut self) {
+        // SAFETY: By the type invariant we own the pool.
+        unsafe { bindings::mempool_destroy(self.pool.as_ptr()) };
+    }
+}

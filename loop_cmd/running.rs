@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! Commands that are being executed: by a worker, or by the backing file.
+//!
+//! A worker does most things itself, one after the other. A transfer past the page
+//! cache it only starts. The file ends that, maybe from an interrupt; what cannot be
+//! ended there goes on in a thread.
+
+use super::{
+    retry::Retries,
+    stats::Stats,
+    transfer,
+    Queued, //
+};
+use crate::{
+    abstractions::{
+        block::{
+            mq::{
+                BlkStatus,
+                Op,
+                Request,
+                SECTOR_SIZE, //
+            },
+            transfer::{
+                Transfer,
+                TransferContext, //
+            },
+        },
+        fs::{
+            kiocb::Access,
+            BackingFile, //
+        },
+        task::BackingIoScope,
+    },
+    loop_device::{
+        backing::Backing,
+        LoopDevice, //
+    },
+};
+use kernel::{
+    prelude::*,
+    sync::Arc,
+    time::{
+        Delta,
+        Instant,
+        Monotonic, //
+    },
+};
+
+/// What goes with a request while it is being executed.
+pub(crate) struct Running {
+    queued: Queued,
+    stats: Arc<Stats>,
+    /// What is asked for, as it is when the request comes.
+    op: Op,
+    bytes: u32,
+    /// How long it has waited.
+    waited: Delta,
+    begin: Instant<Monotonic>,
+    /// How much the file has transferred, in bytes.
+    transferred: u32,
+    /// Whether the file was given the command.
+    is_pending: bool,
+}
+
+impl Running {
+    pub(super) fn new(rq: &Request<LoopDevice>, queued: Queued, stats: Arc<Stats>) -> Self {
+        let begin = Instant::now();
+        Self {
+            op: rq.op(),
+            bytes: rq.bytes(),
+            waited: begin - queued.at,
+            begin,
+            transferred: 0,
+            is_pending: false,
+            queued,
+            stats,
+        }
+    }
+
+    pub(super) fn op(&self) -> Op {
+        self.op
+    }
+
+    pub(super) fn queued(&self) -> &Queued {
+        &self.queued
+    }
+
+    pub(super) fn backing(&self) -> &Backing {
+        &self.queued.backing
+    }
+
+    /// Returns a way to try again what fails for want of memory.
+    pub(super) fn retries(&self) -> Retries<'_> {
+        Retries::new(&self.stats)
+    }
+
+    /// Starts to read or write past the page cache. Sleeps. What was given comes back
+    /// if that cannot be done without waiting for it.
+    pub(super) fn start(
+        mut self,
+        rq: Request<LoopDevice>,
+    ) -> Result<(), (Request<LoopDevice>, Self)> {
+        let pos = self.backing().file_pos(rq.pos());
+        let access = access(&rq, true);
+        self.is_pending = true;
+        self.stats.submitted();
+        rq.transfer(pos, access, self).map_err(|(rq, mut this)| {
+            this.is_pending = false;
+            this.stats.returned();
+            (rq, this)
+        })
+    }
+
+    /// Accounts for the command and ends it. Any context.
+    pub(super) fn end(self, rq: Request<LoopDevice>, status: BlkStatus) {
+        let ran = self.begin.elapsed();
+        self.stats
+            .account(self.op, self.bytes, status, self.waited, ran);
+        if self.is_pending {
+            self.stats.returned();
+        }
+        // Once a request has ended, whoever issued it may look, and the device may
+        // find itself without users of its backing file: the last reference to that
+        // must not be ours, as this may be an interrupt.
+        drop(self);
+        rq.end(status);
+    }
+}
+
+/// Returns how a request reads or writes.
+pub(super) fn access(rq: &Request<LoopDevice>, direct: bool) -> Access {
+    Access {
+        direct,
+        dsync: rq.is_fua(),
+        ioprio: rq.ioprio(),
+    }
+}
+
+impl Transfer<LoopDevice> for Running {
+    fn file(&self) -> &BackingFile {
+        self.backing().file()
+    }
+
+    fn context(&self) -> &TransferContext {
+        self.backing().transfers()
+    }
+
+    fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>) {
+        match result {
+            Ok(n) if n >= self.bytes as usize => return self.end(rq, BlkStatus::OK),
+            Ok(n) => self.transferred = n as u32,
+            Err(err) if transfer::may_succeed_otherwise(err) => (),
+            Err(err) => return self.end(rq, err.into()),
+        }
+        self.stats.deferred();
+        rq.defer(self);
+    }
+
+    /// Does through the page cache what the file did not do past it: that the file has
+    /// ended early, or what is left is not aligned, is no trouble there.
+    fn resume(self, mut rq: Request<LoopDevice>) {
+        let _scope = BackingIoScope::enter();
+        let status = {
+            let _charged = self.queued.charge.clone().map(|charge| charge.enter());
+            rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
+            let access = access(&rq, false);
+            transfer::run(&mut rq, self.backing(), access, self.retries())
+        };
+        self.end(rq, status);
+    }
+}

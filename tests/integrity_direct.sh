@@ -1,0 +1,214 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 320M --disk 320M --disk 64M
+# leaks: no
+#
+# What is written past the page cache of the backing file is what is read, on each
+# kind of file, at each depth, whatever the requests are like, and while the mode
+# changes.
+
+. "$(dirname "$0")/lib.sh"
+
+# The debug kernel is several times slower; the behaviours are the same.
+amount=24
+[[ $KERNEL == stock ]] || amount=4
+
+# backing KIND: set FILE to a file or device of that kind, of 48 MiB.
+backing() {
+	FILE=$WORK/$1/image
+	case $1 in
+	ext4) filesystem "$1" /dev/vdb mkfs.ext4 -q -F ;;
+	xfs) filesystem "$1" /dev/vdc mkfs.xfs -q -f ;;
+	tmpfs) filesystem "$1" tmpfs true ;;
+	device) FILE=/dev/vdd && return ;;
+	esac
+	truncate -s 48M "$FILE"
+}
+
+# filesystem KIND WHERE COMMAND...: made for the first test that wants it.
+filesystem() {
+	mkdir -p "$WORK/$1"
+	[[ -e $WORK/$1.made ]] || "${@:3}" "$2" >/dev/null
+	touch "$WORK/$1.made"
+	mount -t "$1" "$2" "$WORK/$1"
+	defer "umount $WORK/$1"
+	defer "rm -f $WORK/$1/image"
+}
+
+# direct KIND [losetup options]: the device reads and writes such a file directly.
+direct() {
+	local kind=$1
+	shift
+	ensure_driver
+	backing "$kind"
+	attach "${DEV}0" --direct-io=on "$@" "$FILE"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+}
+
+fio_verify() {
+	fio --name=verify --filename="${DEV}0" --ioengine=io_uring --iodepth=16 \
+		--direct=1 --verify=crc32c --verify_fatal=1 --verify_state_save=0 \
+		--size="${amount}M" --output-format=terse --output="$WORK/fio" "$@" || {
+		cat "$WORK/fio"
+		fail "fio found a difference"
+	}
+}
+
+# verify KIND SECTOR-SIZE OFFSET [fio options]
+verify() {
+	direct "$1" --sector-size "$2" --offset "$3"
+	fio_verify "${@:4}"
+	detach "${DEV}0"
+}
+
+# How much of a file the page cache holds.
+pages_in_memory() {
+	python3 - "$1" <<-PYTHON
+		import ctypes, mmap, sys
+		with open(sys.argv[1], "r+b") as file:
+		    map = mmap.mmap(file.fileno(), 0)
+		pages = (ctypes.c_ubyte * (len(map) // mmap.PAGESIZE))()
+		place = ctypes.addressof(ctypes.c_char.from_buffer(map))
+		libc = ctypes.CDLL(None, use_errno=True)
+		if libc.mincore(ctypes.c_void_p(place), ctypes.c_size_t(len(map)), pages):
+		    sys.exit("mincore: errno %d" % ctypes.get_errno())
+		print(sum(page & 1 for page in pages))
+	PYTHON
+}
+
+# The device's data is in memory once, in the device's own cache.
+not_cached() {
+	direct ext4
+	dd if=/dev/urandom of="${DEV}0" bs=1M count=8 oflag=direct status=none
+	dd if="${DEV}0" of=/dev/null bs=1M count=8 iflag=direct status=none
+	same "$(pages_in_memory "$FILE")" 0 "pages of the file in memory"
+	losetup --direct-io=off "${DEV}0"
+	dd if="${DEV}0" of=/dev/null bs=1M count=8 iflag=direct status=none
+	(($(pages_in_memory "$FILE") >= 2048)) || fail "not read through the page cache"
+	detach "${DEV}0"
+}
+
+vectors() {
+	direct "$1"
+	[[ -z ${2:-} ]] || echo "$2" >"/sys/block/${PREFIX}0/queue/max_sectors_kb"
+	truncate -s 8M "$FILE"
+	losetup -c "${DEV}0"
+	python3 "$TESTS/vecio.py" --discard "${DEV}0" "$FILE"
+	detach "${DEV}0"
+}
+
+# Neighbouring writes that a plug merges into requests of many bios.
+merged() {
+	direct ext4
+	local before after stat=/sys/block/${PREFIX}0/stat
+	random_file "$WORK/data" 8M
+	defer 'rm -f "$WORK/data"'
+	before=$(awk '{ print $6 }' "$stat")
+	dd if="$WORK/data" of="${DEV}0" bs=1M conv=fsync status=none
+	after=$(awk '{ print $6 }' "$stat")
+	((after > before)) || fail "no write was merged"
+	cmp -n "$((8 << 20))" "$WORK/data" "$FILE"
+	detach "${DEV}0"
+}
+
+# Back and forth, under load.
+toggled() {
+	direct "$1"
+	fio_verify --rw=randwrite --bsrange=4k-64k --loops=2 --time_based=0 &
+	local fio=$! mode=0 changes=0
+	while kill -0 "$fio" 2>/dev/null; do
+		expect ok loopctl set-direct-io "${DEV}0" "$mode"
+		mode=$((1 - mode)) changes=$((changes + 1))
+		nap
+	done
+	wait "$fio"
+	note "$changes changes"
+	((changes >= 4)) || fail "the mode was changed $changes times only"
+	detach "${DEV}0"
+}
+
+# A file that ends within a request: what is there is transferred, once.
+truncated() {
+	need_rust_loop
+	direct "$1"
+	random_file "$WORK/data" 2M
+	defer 'rm -f "$WORK/data"'
+	dd if="$WORK/data" of="${DEV}0" bs=1M seek=7 oflag=direct status=none
+	truncate -s $(((8 << 20) - 4096 + 100)) "$FILE"
+	must_fail dd if="${DEV}0" of="$WORK/read" bs=512K skip=15 count=1 iflag=direct status=none
+	(($(awk '$1 == "deferred" { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary") > 0)) ||
+		fail "nothing was deferred"
+	dd if="${DEV}0" of="$WORK/read" bs=4K skip=$(((7 << 20) / 4096)) count=255 iflag=direct status=none
+	defer 'rm -f "$WORK/read"'
+	cmp -n $((255 * 4096)) "$WORK/data" "$WORK/read"
+	# Writing makes it as long as it was.
+	dd if="$WORK/data" of="${DEV}0" bs=1M seek=7 oflag=direct status=none
+	dd if="${DEV}0" bs=1M skip=7 count=2 iflag=direct status=none | cmp - "$WORK/data"
+	detach "${DEV}0"
+}
+
+# The blocks of the disk below become larger than those of the device: what it refuses
+# then goes through its page cache.
+refused() {
+	need_rust_loop
+	ensure_driver
+	truncate -s 8M "$WORK/image"
+	random_file "$WORK/data" 64K
+	defer 'rm -f "$WORK/image" "$WORK/data"'
+	attach "${DEV}1" "$WORK/image"
+	attach "${DEV}0" --direct-io=on "${DEV}1"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect ok loopctl set-block-size "${DEV}1" 4096
+	must_fail dd if="${DEV}1" of=/dev/null bs=512 count=1 iflag=direct status=none
+	dd if="$WORK/data" of="${DEV}0" bs=512 seek=3 oflag=direct status=none
+	dd if="${DEV}0" bs=512 skip=3 count=128 iflag=direct status=none | cmp - "$WORK/data"
+	sync "${DEV}0"
+	detach "${DEV}0"
+	dd if="${DEV}1" bs=512 skip=3 count=128 status=none | cmp - "$WORK/data"
+	detach "${DEV}1"
+}
+
+# Where there is no direct I/O the flag is not set, and data goes through the cache.
+impossible() {
+	ensure_driver
+	mkdir -p "$WORK/ramfs"
+	mount -t ramfs ramfs "$WORK/ramfs"
+	defer 'umount "$WORK/ramfs"'
+	truncate -s 48M "$WORK/ramfs/image"
+	expect ok loopctl configure "${DEV}0" "$WORK/ramfs/image" --flags 16
+	defer 'clear_quietly "${DEV}0"'
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 "direct I/O"
+	fio_verify --rw=randwrite --bs=4k --size=$((amount / 2))M
+	clear "${DEV}0"
+}
+
+it "the backing file is not cached" not_cached
+for kind in ext4 xfs device tmpfs; do
+	it "$kind, 4 KiB at random, 16 at once" verify $kind 512 0 --rw=randwrite --bs=4k \
+		--size=$((amount / 2))M
+	it "$kind, mixed sizes to 2 MiB" verify $kind 512 0 --rw=randwrite --bsrange=512-2M \
+		--blockalign=512
+done
+it "blocks of 4 KiB, offset" verify ext4 4096 1M --rw=randwrite --bs=4k --size=$((amount / 4))M
+it "offset of one block" verify device 512 512 --rw=write --bsrange=512-64k --blockalign=512
+for depth in 1 4 128; do
+	it "$depth at once" verify ext4 512 0 --rw=randwrite --bs=8k --iodepth=$depth \
+		--size=$((amount / 2))M
+done
+it "registered buffers" verify ext4 512 0 --rw=randwrite --bsrange=4k-512k --fixedbufs=1
+it "buffers that begin within a page" verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
+	--iomem_align=512
+it "four writers at once" verify ext4 512 0 --rw=randwrite --bs=16k --numjobs=4 \
+	--size=$((amount / 4))M --offset_increment=12M
+it "mixed trims" verify ext4 512 0 --rw=randtrimwrite --bs=4k --size=$((amount / 4))M
+it "scattered vectors, discards in between" vectors ext4
+it "scattered vectors, split at 28 KiB" vectors xfs 28
+it "requests merged from many bios" merged
+it "the mode changes under load, ext4" toggled ext4
+it "the mode changes under load, device" toggled device
+it "the file has been truncated, ext4" truncated ext4
+it "the file has been truncated, xfs" truncated xfs
+it "the disk below refuses" refused
+it "no direct I/O on ramfs" impossible
+
+run
