@@ -1,0 +1,173 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 256M
+# leaks: no
+#
+# What a write that has to be durable costs on the disk below, and what a flush does.
+
+. "$(dirname "$0")/lib.sh"
+
+TRACE=/sys/kernel/tracing
+WRITES=32
+
+setup() {
+	ensure_driver
+	mkdir -p "$WORK/fs"
+	[[ -e $WORK/formatted ]] || mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
+	touch "$WORK/formatted"
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	# Written, so that no write to it changes the filesystem.
+	[[ -e $WORK/fs/image ]] || dd if=/dev/zero of="$WORK/fs/image" bs=1M count=64 \
+		conv=fsync status=none
+	DISK=/dev/vdb
+}
+
+memory_disk() {
+	need_module null_blk
+	[[ -d /sys/kernel/config/nullb ]] || mount -t configfs none /sys/kernel/config
+	local nullb=/sys/kernel/config/nullb/nullb9
+	mkdir "$nullb"
+	defer "rmdir $nullb"
+	echo 64 >"$nullb/size"
+	echo 1 >"$nullb/memory_backed"
+	echo 16 >"$nullb/cache_size"
+	echo 1 >"$nullb/fua"
+	echo 1 >"$nullb/power"
+	defer "echo 0 >$nullb/power"
+	udevadm settle
+	DISK=/dev/nullb9
+	same "$(sysfs_attr "$DISK" queue/fua)" 1 "FUA of the disk"
+}
+
+# trace_disk COMMAND...: set FLUSHES, FUA_WRITES and SECTORS to what the disk below is
+# asked for meanwhile.
+trace_disk() {
+	local dev
+	IFS=: read -ra dev <<<"$(sysfs_attr "$DISK" dev)"
+	mountpoint -q "$TRACE" || mount -t tracefs none "$TRACE"
+	echo "dev == $(((dev[0] << 20) | dev[1]))" >"$TRACE/events/block/block_bio_queue/filter"
+	echo >"$TRACE/trace"
+	echo 1 >"$TRACE/events/block/block_bio_queue/enable"
+	"$@"
+	echo 0 >"$TRACE/events/block/block_bio_queue/enable"
+	grep block_bio_queue "$TRACE/trace" >"$WORK/trace" || true
+	# ... block_bio_queue: 254,16 WFS 1234 + 8 [fio]
+	read -r FLUSHES FUA_WRITES SECTORS < <(awk '
+		{
+			for (i = 1; i <= NF; i++)
+				if ($i == "block_bio_queue:")
+					break
+			flags = $(i + 2)
+			flushes += flags ~ /^F/
+			sub(/^F/, "", flags)
+			if (flags ~ /^W/) {
+				fua += flags ~ /^WF/
+				sectors += $(i + 5)
+			}
+		}
+		END { print flushes + 0, fua + 0, sectors + 0 }' "$WORK/trace")
+	note "flushes $FLUSHES, FUA writes $FUA_WRITES, sectors written $SECTORS"
+}
+
+# Asynchronous, for a synchronous write to a block device is followed by a flush.
+durable_writes() {
+	fio --name=w --filename="$1" --rw=write --bs=4k --size=$((WRITES * 4))k --ioengine=libaio \
+		--direct=1 --sync=dsync --overwrite=1 --allow_file_create=0 --output="$WORK/fio"
+}
+
+shown() {
+	setup
+	attach "${DEV}0" "$WORK/fs/image"
+	same "$(sysfs_attr "${DEV}0" queue/fua)" 1 "FUA"
+	same "$(sysfs_attr "${DEV}0" queue/write_cache)" "write back" "write cache"
+	detach "${DEV}0"
+	attach "${DEV}0" -r "$WORK/fs/image"
+	same "$(sysfs_attr "${DEV}0" queue/fua)" 0 "FUA of a device that is read-only"
+	detach "${DEV}0"
+}
+
+# A disk that can do it is asked to, and for nothing else.
+one_write() {
+	ensure_driver
+	memory_disk
+	attach "${DEV}0" --direct-io=on "$DISK"
+	udevadm settle
+	trace_disk durable_writes "${DEV}0"
+	same "$FUA_WRITES $FLUSHES" "$WRITES 0" "FUA writes and flushes"
+	detach "${DEV}0"
+}
+
+# MODE: the device's writes take what the file's own take.
+like_the_file() {
+	setup
+	local wanted image=$WORK/fs/image
+	[[ $1 == on ]] || note "through the page cache"
+	trace_disk durable_writes "$image"
+	wanted="$FLUSHES $SECTORS"
+	attach "${DEV}0" --direct-io="$1" "$image"
+	udevadm settle
+	trace_disk durable_writes "${DEV}0"
+	same "$FLUSHES $SECTORS" "$wanted" "flushes and sectors"
+	detach "${DEV}0"
+}
+
+# MODE: what else there is to write in the file stays where it is.
+only_its_own() {
+	setup
+	attach "${DEV}0" --direct-io="$1" "$WORK/fs/image"
+	udevadm settle
+	echo 0 >/proc/sys/vm/dirty_writeback_centisecs
+	defer 'echo 500 >/proc/sys/vm/dirty_writeback_centisecs'
+	dd if=/dev/urandom of="$WORK/fs/image" bs=1M seek=32 count=8 conv=notrunc status=none
+	trace_disk durable_writes "${DEV}0"
+	((SECTORS < 8 * 2048)) || fail "$SECTORS sectors written"
+	trace_disk blockdev --flushbufs "${DEV}0"
+	trace_disk sync -f "$WORK/fs/image"
+	((SECTORS >= 8 * 2048)) || fail "the rest had been written"
+	detach "${DEV}0"
+}
+
+# MODE: what a program syncs in a filesystem on the device is on the disk below.
+synced() {
+	setup
+	attach "${DEV}0" --direct-io="$1" "$WORK/fs/image"
+	mkfs.ext4 -q -F "${DEV}0"
+	mkdir -p "$WORK/inner"
+	mount "${DEV}0" "$WORK/inner"
+	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	random_file "$WORK/data" 256K
+	defer 'rm -f "$WORK/data"'
+	trace_disk dd if="$WORK/data" of="$WORK/inner/file" bs=64K conv=fdatasync status=none
+	((FLUSHES + FUA_WRITES > 0)) || fail "the disk was not told to keep anything"
+	((SECTORS >= 512)) || fail "$SECTORS sectors written"
+	# The last thing that the disk is told is that.
+	awk '
+		{
+			for (i = 1; i <= NF; i++)
+				if ($i == "block_bio_queue:")
+					break
+			if ($(i + 2) ~ /^F|^WF/)
+				kept = NR
+			else if ($(i + 2) ~ /^W/ && $(i + 2) !~ /M/)
+				data = NR
+		}
+		END { exit !(kept > data) }' "$WORK/trace" || fail "data was written after the last flush"
+	umount "$WORK/inner"
+	detach "${DEV}0"
+}
+
+need_rust_loop_for_all() {
+	[[ $DRIVER == rust_loop ]] || skip_all "the C driver flushes the whole file"
+}
+
+need_rust_loop_for_all
+it "queue/fua" shown
+it "a FUA write is one, direct" one_write
+for mode in on off; do
+	it "costs what O_DSYNC on the file does, direct I/O $mode" like_the_file $mode
+	it "does not write the rest of the file, direct I/O $mode" only_its_own $mode
+	it "fdatasync in a filesystem, direct I/O $mode" synced $mode
+done
+
+run
