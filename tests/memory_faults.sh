@@ -1,0 +1,85 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 128M
+# kernels: debug
+# leaks: no
+#
+# Memory is refused to everything that the driver calls, more and more often: no request
+# fails for that, none hangs, and the data is right.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	ensure_driver
+	mkdir -p "$WORK/fs"
+	[[ -e $WORK/formatted ]] ||
+		mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
+	touch "$WORK/formatted"
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	[[ -e $WORK/fs/image ]] || dd if=/dev/zero of="$WORK/fs/image" bs=1M count=32 \
+		conv=fsync status=none
+	attach "${DEV}0" --direct-io="$1" "$WORK/fs/image"
+	udevadm settle
+}
+
+# faults KIND PERCENT: of the allocations made below a function of the driver.
+faults() {
+	local dir=$DEBUGFS/$1 start size
+	[[ -e $dir/require-start ]] || skip "this kernel does not know where allocations come from"
+	start=$(<"/sys/module/$DRIVER/sections/.text")
+	size=$(<"/sys/module/$DRIVER/coresize")
+	defer "echo 0 >$dir/probability"
+	echo "$start" >"$dir/require-start"
+	printf '%#x\n' "$((start + size))" >"$dir/require-end"
+	echo 32 >"$dir/stacktrace-depth"
+	echo N >"$dir/task-filter"
+	echo N >"$dir/ignore-gfp-wait"
+	echo N >"$dir/ignore-gfp-highmem" 2>/dev/null || true
+	echo 0 >"$dir/min-order" 2>/dev/null || true
+	echo 0 >"$dir/verbose"
+	echo -1 >"$dir/times"
+	echo 0 >"$dir/space"
+	echo 1 >"$dir/interval"
+	echo "$2" >"$dir/probability"
+}
+
+no_faults() {
+	echo 0 >"$DEBUGFS/$1/probability"
+}
+
+summary() {
+	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
+}
+
+# under MODE KIND PERCENT...
+under() {
+	local percent kind=$2
+	setup "$1"
+	for percent in "${@:3}"; do
+		faults "$kind" "$percent"
+		fio --name=f --filename="${DEV}0" --ioengine=libaio --direct=1 --iodepth=8 --rw=randwrite \
+			--bsrange=4k-256k --size=4M --verify=crc32c --verify_fatal=1 \
+			--verify_state_save=0 --randseed="$percent" --output="$WORK/fio" || {
+			tail -n 5 "$WORK/fio"
+			fail "I/O failed with $percent % of allocations failing"
+		}
+		# Requests that a plug has merged from many bios.
+		dd if=/dev/urandom of="${DEV}0" bs=256K seek=16 count=8 conv=fsync status=none
+		no_faults "$kind"
+		[[ $DRIVER == loop ]] ||
+			note "$percent %: retries $(summary retries), deferred $(summary deferred)"
+	done
+	[[ $DRIVER == loop ]] || {
+		same "$(summary errors)" 0 "errors"
+		(($(summary retries) + $(summary deferred) > 0)) || fail "no allocation failed"
+	}
+	detach "${DEV}0"
+}
+
+it "failslab, direct" under on failslab 5 20 50
+it "failslab, buffered" under off failslab 5 20 50
+it "fail_page_alloc, direct" under on fail_page_alloc 5 20 50
+it "fail_page_alloc, buffered" under off fail_page_alloc 5 20 50
+
+run
