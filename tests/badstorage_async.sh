@@ -1,0 +1,94 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 768 --disk 64M
+# leaks: no
+#
+# The disk below fails under direct I/O with much in flight: each request that has to
+# fail does so once and with the right error, and no other does.
+
+. "$(dirname "$0")/lib.sh"
+
+BLOCKS=2048
+BAD_FROM=700 BAD_TO=900
+
+# over TARGET: the device on a disk of 8 MiB, in part of which that is.
+over() {
+	need_command dmsetup
+	need_module dm-mod
+	[[ $1 != flakey* ]] || need_module dm-flakey
+	ensure_driver
+	dmsetup create bad --table "$(table "linear /dev/vdb $((BAD_FROM * 8))")"
+	udevadm settle
+	defer 'wait_until 10 dmsetup remove bad 2>/dev/null'
+	attach "${DEV}0" --direct-io=on /dev/mapper/bad
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	udevadm settle
+	become "$1"
+}
+
+table() {
+	cat <<-TABLE
+		0 $((BAD_FROM * 8)) linear /dev/vdb 0
+		$((BAD_FROM * 8)) $(((BAD_TO - BAD_FROM) * 8)) $1
+		$((BAD_TO * 8)) $(((BLOCKS - BAD_TO) * 8)) linear /dev/vdb $((BAD_TO * 8))
+	TABLE
+}
+
+become() {
+	dmsetup suspend --nolockfs bad
+	dmsetup load bad --table "$(table "$1")"
+	dmsetup resume bad
+}
+
+heal() {
+	become "linear /dev/vdb $((BAD_FROM * 8))"
+}
+
+errors() {
+	awk '$1 == "errors" { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
+}
+
+# each KIND BAD-FROM BAD-TO SEED: fails for these, as often as the driver has counted.
+each() {
+	local before=0
+	[[ $DRIVER == loop ]] || before=$(errors)
+	expect "failed $(($3 - $2))" \
+		python3 -IS "$TESTS/eachblock.py" "$1" "${DEV}0" "$BLOCKS" "$2" "$3" "$4"
+	[[ $DRIVER == loop ]] || same "$(($(errors) - before))" "$(($3 - $2))" "errors counted"
+}
+
+error() {
+	over error
+	each write "$BAD_FROM" "$BAD_TO" 1
+	each read "$BAD_FROM" "$BAD_TO" 1
+	heal
+	each write 0 0 2
+	each read 0 0 2
+	detach "${DEV}0"
+}
+
+# Only writes fail, and what was there before stays.
+flakey_writes() {
+	over "linear /dev/vdb $((BAD_FROM * 8))"
+	each write 0 0 1
+	become "flakey /dev/vdb $((BAD_FROM * 8)) 0 3600 1 error_writes"
+	each write "$BAD_FROM" "$BAD_TO" 1
+	each read 0 0 1
+	heal
+	detach "${DEV}0"
+}
+
+# By turns for a second each.
+now_and_then() {
+	over "flakey /dev/vdb $((BAD_FROM * 8)) 1 1 1 error_writes"
+	python3 -IS "$TESTS/eachblock.py" sometimes "${DEV}0" "$BLOCKS" "$WORK/good"
+	heal
+	expect "failed 0" python3 -IS "$TESTS/eachblock.py" check "${DEV}0" "$WORK/good"
+	detach "${DEV}0"
+}
+
+it "part of the disk fails" error
+it "writes to part of the disk fail" flakey_writes
+it "part of the disk fails now and then" now_and_then
+
+run

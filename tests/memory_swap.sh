@@ -1,0 +1,87 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 1G
+# leaks: no
+#
+# A device is where memory goes when there is none: swap, and a filesystem that is
+# written to meanwhile, in a guest that has far less memory than it uses.
+
+. "$(dirname "$0")/lib.sh"
+
+# What is left to the rest of the guest, in MiB, while a hog uses HOG of it and the
+# swap. The debug kernel itself takes more.
+HOG=128
+[[ $KERNEL == stock ]] || HOG=96
+
+setup() {
+	ensure_driver
+	mkdir -p "$WORK/fs"
+	[[ -e $WORK/formatted ]] ||
+		mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
+	touch "$WORK/formatted"
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	[[ -e $WORK/fs/swap ]] || fallocate -l 600M "$WORK/fs/swap"
+	[[ -e $WORK/fs/image ]] || fallocate -l 128M "$WORK/fs/image"
+}
+
+# lock_up: take memory away until little is left, in a file of ramfs.
+lock_up() {
+	local free
+	mkdir -p "$WORK/ramfs"
+	mount -t ramfs ramfs "$WORK/ramfs"
+	defer 'umount "$WORK/ramfs"'
+	echo 3 >/proc/sys/vm/drop_caches
+	free=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
+	((free > HOG / 2)) || fail "$free MiB are available"
+	head -c "$((free - HOG / 2))M" /dev/zero >"$WORK/ramfs/lock"
+}
+
+counter() {
+	awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
+}
+
+squeezed() {
+	setup
+	attach "${DEV}0" --direct-io="$1" "$WORK/fs/swap"
+	attach "${DEV}1" --direct-io="$1" "$WORK/fs/image"
+	mkswap -q "${DEV}0" 2>/dev/null || mkswap "${DEV}0" >/dev/null
+	mkfs.ext4 -q -F "${DEV}1"
+	mkdir -p "$WORK/inner"
+	mount "${DEV}1" "$WORK/inner"
+	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	lock_up
+	swapon "${DEV}0"
+	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
+	local before hog
+	before=$(counter pswpout)
+	python3 -IS "$TESTS/hog.py" "$HOG" 2 >"$WORK/hog" 2>&1 &
+	hog=$!
+	random_file "$WORK/inner/a" 12M
+	local sum
+	sum=$(checksum "$WORK/inner/a")
+	for name in b c d; do
+		cp "$WORK/inner/a" "$WORK/inner/$name"
+		sync "$WORK/inner/$name"
+	done
+	wait "$hog" || fail "the hog: $(tail -n 1 "$WORK/hog")"
+	(($(counter pswpout) > before + 4096)) || fail "hardly anything was swapped out"
+	note "pages out $(($(counter pswpout) - before)), in $(counter pswpin)"
+	swapoff "${DEV}0"
+	umount "$WORK/inner"
+	mount "${DEV}1" "$WORK/inner"
+	for name in a b c d; do
+		same "$(checksum "$WORK/inner/$name")" "$sum" "$name"
+	done
+	umount "$WORK/inner"
+	[[ $DRIVER == loop ]] ||
+		same "$(awk '$1 == "errors" { print $2 }' "$DEBUGFS"/rust_loop/"${PREFIX}"[01]/summary | xargs)" \
+			"0 0" "errors"
+	detach "${DEV}0"
+	detach "${DEV}1"
+}
+
+it "direct" squeezed on
+it "buffered" squeezed off
+
+run
