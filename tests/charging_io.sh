@@ -9,6 +9,8 @@
 . "$(dirname "$0")/lib.sh"
 
 SIZE=$((96 << 20))
+# Whether the device uses direct I/O.
+MODE=off
 
 # setup [SECTORS]: a device over a file on the disk, with nothing of it in memory.
 # What is read ahead, SECTORS at a time, counts, too, but is not what was asked for.
@@ -25,7 +27,7 @@ setup() {
 	mount /dev/vdb "$WORK/fs"
 	defer 'umount "$WORK/fs"'
 	blockdev --setra "${1:-0}" /dev/vdb
-	attach "${DEV}0" "$WORK/fs/image"
+	attach "${DEV}0" --direct-io="$MODE" "$WORK/fs/image"
 	udevadm settle
 	echo 3 >/proc/sys/vm/drop_caches
 	DISK=$(<"/sys/block/vdb/dev")
@@ -58,7 +60,16 @@ reader() {
 		--direct=1 --offset="${offset}M" --size="${size}M" --output="$WORK/fio" "$@"
 }
 
+# writer CGROUP OFFSET-MIB MIB [fio options]
+writer() {
+	local cgroup=$1 offset=$2 size=$3
+	shift 3
+	in_cgroup "$cgroup" fio --name=w --filename="${DEV}0" --rw=write --bs=64k \
+		--direct=1 --offset="${offset}M" --size="${size}M" --output="$WORK/fio" "$@"
+}
+
 reads() {
+	MODE=${1:-off}
 	setup
 	make_cgroup alpha
 	make_cgroup beta
@@ -98,6 +109,40 @@ engines() {
 	detach "${DEV}0"
 }
 
+# Who writes to the file is known only where its page cache has no part in it.
+writes() {
+	MODE=on
+	setup
+	make_cgroup alpha
+	make_cgroup beta
+	writer alpha 0 24 --ioengine=libaio --iodepth=8
+	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written by alpha"
+	same "$(io_stat beta wbytes)" 0 "written by beta"
+	writer beta 32 16 --ioengine=io_uring --iodepth=16
+	near "$(io_stat beta wbytes)" $((16 << 20)) 5 "written by beta"
+	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written by alpha, after beta"
+	detach "${DEV}0"
+}
+
+# What a cgroup makes dirty in a filesystem on the device is its own, whoever writes it
+# back.
+write_back() {
+	MODE=on
+	setup
+	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "${DEV}0"
+	mkdir -p "$WORK/inner"
+	mount "${DEV}0" "$WORK/inner"
+	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	make_cgroup alpha
+	make_cgroup beta
+	in_cgroup alpha dd if=/dev/zero of="$WORK/inner/a" bs=1M count=24 status=none
+	sync -f "$WORK/inner"
+	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written back for alpha"
+	same "$(io_stat beta wbytes)" 0 "written back for beta"
+	umount "$WORK/inner"
+	detach "${DEV}0"
+}
+
 # What fio needed for the I/O of the last reader, in ms.
 took() {
 	sed -n 's/.*run=\([0-9]*\)-[0-9]*msec$/\1/p' "$WORK/fio"
@@ -124,6 +169,17 @@ limit_bytes() {
 	detach "${DEV}0"
 }
 
+limit_written() {
+	need_limits
+	MODE=on
+	setup
+	make_cgroup alpha
+	echo "$DISK wbps=2097152" >"$CGROUP/alpha/io.max"
+	writer alpha 0 12 --ioengine=psync
+	(($(took) >= 5400 && $(took) <= 7200)) || fail "12 MiB at 2 MiB/s took $(took) ms"
+	detach "${DEV}0"
+}
+
 limit_operations() {
 	need_limits
 	# One operation for each of ours.
@@ -138,6 +194,7 @@ limit_operations() {
 # One that has used up its share does not hold up another.
 beside_throttled() {
 	need_limits
+	MODE=$1
 	setup
 	make_cgroup alpha
 	make_cgroup beta
@@ -164,10 +221,16 @@ is_waiting() {
 }
 
 it "what a cgroup reads counts as its own" reads
+it "what a cgroup reads counts as its own, direct" reads on
+it "what a cgroup writes counts as its own, direct" writes
 it "two cgroups at once" at_once
 it "io_uring and threads" engines
 it "a limit on bytes holds" limit_bytes
+it "a limit on bytes written holds, direct" limit_written
 it "a limit on operations holds" limit_operations
-it "a cgroup beside a throttled one" beside_throttled
+it "a cgroup beside a throttled one" beside_throttled off
+it "a cgroup beside a throttled one, direct" beside_throttled on
+# The last, since it leaves holes in the file, and reading those is no I/O.
+it "what is written back counts as that of who made it dirty, direct" write_back
 
 run

@@ -10,8 +10,8 @@
 . "$(dirname "$0")/lib.sh"
 
 # The debug kernel is several times slower; the behaviours are the same.
-amount=24
-[[ $KERNEL == stock ]] || amount=4
+amount=12
+[[ $KERNEL == stock ]] || amount=3
 
 # backing KIND: set FILE to a file or device of that kind, of 48 MiB.
 backing() {
@@ -168,6 +168,22 @@ refused() {
 	detach "${DEV}1"
 }
 
+# The disk below hears how urgent the issuer's I/O is.
+priority() {
+	direct device
+	local dev trace=/sys/kernel/tracing
+	IFS=: read -ra dev <<<"$(sysfs_attr /dev/vdd dev)"
+	mountpoint -q "$trace" || mount -t tracefs none "$trace"
+	echo "dev == $(((dev[0] << 20) | dev[1]))" >"$trace/events/block/block_rq_issue/filter"
+	echo >"$trace/trace"
+	defer "echo 0 >$trace/events/block/block_rq_issue/enable"
+	echo 1 >"$trace/events/block/block_rq_issue/enable"
+	ionice -c realtime -n 3 dd if="${DEV}0" of=/dev/null bs=4k count=8 iflag=direct status=none
+	grep block_rq_issue "$trace/trace" >"$WORK/trace"
+	same "$(grep -c ' rt,[0-9]*,3 ' "$WORK/trace")" 8 "reads with the priority"
+	detach "${DEV}0"
+}
+
 # Where there is no direct I/O the flag is not set, and data goes through the cache.
 impossible() {
 	ensure_driver
@@ -209,6 +225,7 @@ it "the mode changes under load, device" toggled device
 it "the file has been truncated, ext4" truncated ext4
 it "the file has been truncated, xfs" truncated xfs
 it "the disk below refuses" refused
+it "the I/O priority is passed on" priority
 it "no direct I/O on ramfs" impossible
 
 run
