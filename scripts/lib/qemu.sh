@@ -34,14 +34,32 @@ qemu_port()
 
 qemu_disks()
 {
-	local size i=0
+	local disk i=0
 
-	for size in "${DISKS[@]}"; do
+	for disk in "${DISKS[@]}"; do
 		i=$((i + 1))
-		truncate -s "$size" "$RUN/disk$i"
-		ARGS+=(-drive "id=disk$i,if=none,file=$RUN/disk$i,format=raw,cache=unsafe,discard=unmap"
-			-device "virtio-blk-pci,drive=disk$i")
+		case $disk in
+		/*)
+			qemu_image "$i" "$disk"
+			;;
+		*)
+			truncate -s "$disk" "$RUN/disk$i"
+			ARGS+=(-drive "id=disk$i,if=none,file=$RUN/disk$i,format=raw,cache=unsafe,discard=unmap")
+			;;
+		esac
+		ARGS+=(-device "virtio-blk-pci,drive=disk$i")
 	done
+}
+
+# qemu_image N FILE: a disk that the caller made. Where a qcow2 image has put
+# newly written data is kept in memory, whatever there is of it, until the guest
+# flushes the disk.
+qemu_image()
+{
+	local format=raw
+
+	[ "$(head -c 3 "$2")" != QFI ] || format=qcow2,l2-cache-size=32M
+	ARGS+=(-drive "id=disk$1,if=none,file=$2,cache=writeback,format=$format")
 }
 
 qemu_accel()
@@ -114,4 +132,5 @@ qemu_arguments()
 	qemu_share src "$TOP" ,readonly=on
 	[ -z "$SHARE" ] || qemu_share share "$SHARE" ,readonly=on
 	[ -z "$SHARE_RW" ] || qemu_share out "$SHARE_RW" ''
+	[ -z "$PIDFILE" ] || ARGS+=(-pidfile "$PIDFILE")
 }
