@@ -8,6 +8,7 @@
 KERNEL ?=
 KDIR ?=
 TESTS ?=
+CYCLES ?=
 
 which := $(if $(KDIR),--kdir $(KDIR),$(if $(KERNEL),--kernel $(KERNEL)))
 checked := --kernel $(or $(KERNEL),stock)
@@ -20,6 +21,9 @@ demo:
 
 check:
 	@scripts/check $(checked) $(TESTS)
+
+soak:
+	@KERNEL=$(or $(KERNEL),stock) CYCLES=$(or $(CYCLES),100) tests/crash_consistency.sh
 
 bench:
 	@if [ -x scripts/bench ]; then scripts/bench; else \
@@ -43,6 +47,8 @@ help:
 	'          directory can build Rust modules, else for the prepared stock kernel' \
 	'  demo    boot the stock kernel and tell, with a real disk image, what works' \
 	'  check   the tests, each in a fresh guest' \
+	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
+	'          was acknowledged may be lost; takes half an hour' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
 	'  doc     the documentation of the crate, in build/doc' \
 	'  bench   the benchmarks' \
@@ -63,4 +69,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: all demo check bench lint doc clean help
+.PHONY: all demo check soak bench lint doc clean help
