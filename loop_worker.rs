@@ -267,8 +267,10 @@ impl Inner {
 
     /// Moves idle workers from the tree to `freed`: those whose cgroup is gone,
     /// and those for which `keep_for`, which is told since when the worker is idle,
-    /// returns `None`. Returns the least of what it returns for the others, in
-    /// jiffies.
+    /// returns `None`. Returns when to look again, in jiffies: the least of what it
+    /// returns for the others, and soon if the backing file has something pending
+    /// for one, as nobody tells us when that ends. A worker that has something to do
+    /// comes by itself.
     fn free_idle(
         &mut self,
         freed: &mut RBTree<CssKey, CssWorker>,
@@ -279,13 +281,16 @@ impl Inner {
         let mut cursor = tree.cursor_front_mut();
         while let Some(at) = cursor {
             let worker = at.current().1;
-            if worker.is_busy() {
+            if worker.cmds.scheduled {
                 cursor = at.move_next();
                 continue;
             }
-            let keep = match worker.work.is_dying() {
-                true => None,
-                false => keep_for(worker.cmds.idle_since),
+            let keep = if worker.is_busy() {
+                Some(Jiffies::MAX)
+            } else if worker.work.is_dying() {
+                None
+            } else {
+                keep_for(worker.cmds.idle_since)
             };
             match keep {
                 None => {

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --cpus 2 --mem 768
+# vm: --cpus 2 --mem 768 --disk 64M
 # leaks: no
 #
 # Idle workers are freed after idle_timeout_secs, and not before.
@@ -103,6 +103,31 @@ detached() {
 	gone 20 /beta || fail "worker still there"
 }
 
+# Direct I/O that takes longer than the timeout, and that nobody is looking at when
+# it ends: no worker is busy, none idle, and no more I/O comes.
+slow_io() {
+	setup 3
+	stall_new slow /dev/vdb
+	attach "${DEV}1" --direct-io=on /dev/mapper/slow
+	udevadm settle
+	local reader
+	in_cgroup beta dd if="${DEV}1" of=/dev/null bs=4k count=1 iflag=direct status=none
+	stall_begin slow
+	in_cgroup alpha dd if="${DEV}1" of=/dev/null bs=4k count=1 iflag=direct status=none &
+	reader=$!
+	wait_until 10 is_pending || fail "the read is not in the file's hands"
+	# The workers were looked at when that one went.
+	wait_until 20 has_no_worker "${DEV}1" /beta || fail "the idle worker was kept"
+	is_pending || fail "the read ended while its disk was stopped"
+	stall_end slow
+	wait "$reader"
+	wait_until 20 has_no_worker "${DEV}1" /alpha || fail "still there 20 s after its last I/O"
+}
+
+is_pending() {
+	[[ $(worker "${DEV}1" /alpha pending) == 1 ]]
+}
+
 # Unloading frees what the timer has not.
 unload_with_idle_workers() {
 	setup 3600
@@ -116,6 +141,7 @@ it "freed after the timeout and not before" not_before
 it "kept while used, a neighbour freed" kept_while_used
 it "idle time is shown" idle_time_grows
 it "freed over a detach and a new attach" detached
+it "freed after I/O that outlasts the timeout" slow_io
 it "unload with idle workers" unload_with_idle_workers
 
 run
