@@ -48,6 +48,11 @@ note() {
 	echo "$*"
 }
 
+# tell TEXT: a line below the result, whatever that is.
+tell() {
+	echo "$*" >>"$WORK/told"
+}
+
 fail() {
 	echo "failed: $*"
 	exit 1
@@ -152,7 +157,7 @@ run_case() {
 	local name=$1 rc why start=$SECONDS
 	shift
 	COUNT=$((COUNT + 1))
-	rm -f "$WORK/skip"
+	rm -f "$WORK/skip" "$WORK/told"
 	echo "<6>tests: $name" >/dev/kmsg
 	(
 		set -eE
@@ -176,6 +181,9 @@ run_case() {
 		echo "not ok $COUNT $name"
 		FAILED=1
 	fi
+	[[ ! -e $WORK/told ]] || while IFS= read -r why; do
+		echo "# $why"
+	done <"$WORK/told"
 	((SECONDS - start < 5)) || echo "# $((SECONDS - start)) s"
 }
 

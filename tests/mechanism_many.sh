@@ -1,0 +1,171 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 64M
+#
+# A thousand cgroups on one device, that come and go while their I/O is under way,
+# and workers that go as fast as they come: nothing is lost, nothing stays behind.
+# What a worker costs is measured and told.
+
+. "$(dirname "$0")/lib.sh"
+
+MANY=1000 TURNS=300
+[[ $KERNEL == stock ]] || MANY=100 TURNS=50
+PARENT=$CGROUP/many
+TIMEOUT=/sys/module/$DRIVER/parameters/idle_timeout_secs
+
+# setup SECONDS [losetup options]: a device over a file, and after which time its
+# workers go.
+setup() {
+	local seconds=$1 old
+	shift
+	need_rust_loop
+	ensure_driver
+	old=$(<"$TIMEOUT")
+	defer "echo $old >$TIMEOUT"
+	echo "$seconds" >"$TIMEOUT"
+	mkdir -p "$WORK/fs"
+	if [[ ! -e $WORK/formatted ]]; then
+		mkfs.ext4 -q -F /dev/vdb
+		mount /dev/vdb "$WORK/fs"
+		helper fill "$WORK/fs/image" $((2 * MANY))
+		umount "$WORK/fs"
+		touch "$WORK/formatted"
+	fi
+	# Otherwise each move of a process to a cgroup waits for a grace period.
+	old=$(findmnt -n -o FS-OPTIONS "$CGROUP")
+	defer "mount --options-mode ignore -o remount,$old $CGROUP"
+	mount -o remount,favordynmods "$CGROUP"
+	make_cgroup many
+	echo "+io +memory" >"$PARENT/cgroup.subtree_control"
+}
+
+on_file() {
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	attach "${DEV}0" "$@" "$WORK/fs/image"
+	udevadm settle
+}
+
+helper() {
+	python3 -IS "$TESTS/many.py" "$@"
+}
+
+# Of the last run of the helper, or the driver's sums.
+measured() {
+	awk -v name="$1" '$1 == name { print $2 }' "$WORK/measured"
+}
+
+summary() {
+	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
+}
+
+# Removed cgroups, and those of them whose blkcg state somebody still holds.
+dying() {
+	awk '$1 == "nr_dying_descendants" || $1 == "nr_dying_subsys_io" { printf "%s ", $2 }' \
+		"$CGROUP/cgroup.stat"
+}
+
+none_dying() {
+	[[ $(dying) == "0 0 " ]]
+}
+
+no_workers() {
+	(($(summary workers) == 0))
+}
+
+nothing_left() {
+	wait_until 20 no_workers || fail "$(summary workers) workers left"
+	wait_until 20 none_dying || fail "cgroups dying, and held for I/O: $(dying)"
+	same "$(summary queued) $(summary running) $(summary pending)" "0 0 0" "under way"
+	same "$(summary errors)" 0 errors
+}
+
+available() {
+	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
+}
+
+# In bytes. Inodes and the like that nobody uses are not of interest.
+memory() {
+	sync
+	echo 3 >/proc/sys/vm/drop_caches
+	helper kmalloc
+}
+
+waves() {
+	# Nothing goes for being idle here, only with its cgroup.
+	setup 3600
+	on_file
+	local i before after available completed
+	# What the first one makes need not go again: inodes, ids, per-cpu lists.
+	helper wave "${DEV}0" "$PARENT" "$MANY"
+	nothing_left
+	before=$(memory)
+	available=$(available)
+	completed=$(summary completed)
+	for ((i = 0; i < 2; i++)); do
+		helper wave "${DEV}0" "$PARENT" "$MANY"
+		nothing_left
+	done
+	after=$(memory)
+	(($(summary completed) >= completed + 4 * MANY)) || fail "not all was done by this device"
+	same "$(summary fallbacks)" 0 fallbacks
+	tell "kmalloc: $((after - before)) bytes more after $((2 * MANY)) cgroups"
+	tell "available: $((available - $(available))) KiB less"
+	((after - before <= 96 << 10)) || fail "$((after - before)) bytes more than before"
+	(($(available) >= available - 32768)) || fail "$(available) KiB available, $available before"
+	detach "${DEV}0"
+}
+
+stuck() {
+	setup 3600
+	stall_new slow /dev/vdb
+	helper fill /dev/mapper/slow 512
+	rm "$WORK/formatted"
+	attach "${DEV}0" "$@" /dev/mapper/slow
+	udevadm settle
+	blockdev --flushbufs /dev/mapper/slow
+	stall_begin slow
+	helper stalled "${DEV}0" "$PARENT" 100 slow >"$WORK/measured"
+	same "$(measured stuck) $(measured reads)" "100 100" "reads"
+	nothing_left
+	detach "${DEV}0"
+}
+
+figures() {
+	setup 3600
+	on_file
+	helper figures "${DEV}0" "$PARENT" "$MANY" >"$WORK/measured"
+	nothing_left
+	tell "a worker is made in $(measured worker_us) us and takes $(measured worker_bytes) bytes"
+	tell "first I/O of a cgroup on a device: $(measured first_io_us) us"
+	tell "a read with 1, $((MANY / 10)), $MANY workers:" \
+		"$(measured io_us_1), $(measured "io_us_$((MANY / 10))"), $(measured "io_us_$MANY") us"
+	tell "$MANY workers freed in $(measured reaping_ms | xargs) ms"
+	(($(measured worker_bytes) <= 4096)) || fail "a worker takes $(measured worker_bytes) bytes"
+	detach "${DEV}0"
+}
+
+# Each worker is freed as soon as it is idle, while commands come.
+at_once() {
+	setup 0
+	on_file "$@"
+	local completed
+	completed=$(summary completed)
+	helper stress "${DEV}0" "$PARENT" 16 "$TURNS" >"$WORK/measured"
+	nothing_left
+	same "$(measured commands)" $((32 * TURNS)) commands
+	(($(summary completed) >= completed + 32 * TURNS)) || fail "not all was done by this device"
+	same "$(summary fallbacks)" 0 fallbacks
+	# It has been written to.
+	rm "$WORK/formatted"
+	detach "${DEV}0"
+}
+
+it "$MANY cgroups in waves" waves
+it "what $MANY workers cost" figures
+it "cgroups removed while their I/O is stuck" stuck
+it "the same with direct I/O" stuck --direct-io=on
+it "workers freed as fast as they are made" at_once
+it "the same with direct I/O" at_once --direct-io=on
+
+run
