@@ -1,0 +1,247 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 1G
+# kernels: stock
+# timeout: 600 600
+#
+# A cgroup B is as fast beside another, A, that is held back on the same device as
+# it is beside the same A held back on another device, which is the control: so what
+# A costs anyway, as processor time and on the disk, is not in the comparison.
+#
+# Each round is a fixed number of I/Os to blocks that are not in memory, once with
+# the control and once without; compared are medians. A round can be disturbed by
+# what else the machine does: if three do not suffice there are more, up to a limit,
+# and all of them count. The bar stays where it is.
+
+. "$(dirname "$0")/lib.sh"
+
+SPEED=95 LATENCY=125 # percent of the control
+ROUNDS=3 ROUNDS_MAX=11
+B_BLOCKS=65536
+A_FIRST=$B_BLOCKS A_BLOCKS=16384
+
+helper() {
+	python3 -IS "$TESTS/many.py" "$@"
+}
+
+# setup PREFIX [losetup options]: two devices, the second for the control.
+setup() {
+	local prefix=$1
+	shift
+	if [[ $prefix == "$PREFIX" ]]; then
+		ensure_driver
+	else
+		need_module loop
+		udevadm settle
+	fi
+	mkdir -p "$WORK/fs"
+	if [[ ! -e $WORK/formatted ]]; then
+		mkfs.ext4 -q -F /dev/vdb
+		mount /dev/vdb "$WORK/fs"
+		helper fill "$WORK/fs/image0" $((A_FIRST + A_BLOCKS))
+		helper fill "$WORK/fs/image1" "$A_BLOCKS" "$A_FIRST"
+		umount "$WORK/fs"
+		touch "$WORK/formatted"
+	fi
+	# An open file keeps the read-ahead that its disk has then.
+	blockdev --setra 0 /dev/vdb
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+	attach "/dev/${prefix}0" "$@" "$WORK/fs/image0"
+	attach "/dev/${prefix}1" "$@" "$WORK/fs/image1"
+	udevadm settle
+	make_cgroup beta
+	DISK=$(<"/sys/block/vdb/dev")
+	HELD=()
+}
+
+# hold_back PREFIX WHERE COUNT DEPTH BALLAST: cgroups that read from a device of
+# their kind, WHERE is same or control, and are stopped between the rounds.
+hold_back() {
+	local prefix=$1 where=$2 number=0 i names=()
+	[[ $where == same ]] || number=1
+	for ((i = 0; i < $3; i++)); do
+		make_cgroup "$where$i"
+		names+=("$CGROUP/$where$i")
+		HELD+=("$where$i")
+	done
+	setsid python3 -IS "$TESTS/many.py" hold "/dev/$prefix$number" "$A_FIRST" "$A_BLOCKS" \
+		"$4" "$5" "${names[@]}" &
+	printf -v "${where}_pid" %d $!
+	printf -v "${where}_device" %s "$prefix$number"
+	printf -v "${where}_least" %d $(($3 * $4 / 2))
+	defer "kill -KILL -- -$!; wait $! 2>/dev/null"
+	wait_until 20 has_under_way "$prefix$number" $(($3 * $4 / 2)) ||
+		fail "nothing reads from $prefix$number"
+	kill -STOP -- -$!
+}
+
+under_way() {
+	local counts
+	read -ra counts <"/sys/block/$1/inflight"
+	echo $((counts[0] + counts[1]))
+}
+
+has_under_way() {
+	(($(under_way "$1") >= $2))
+}
+
+has_none_under_way() {
+	(($(under_way "$1") == 0))
+}
+
+limit() {
+	local name
+	for name in "${HELD[@]}"; do
+		echo "$DISK rbps=$1" >"$CGROUP/$name/io.max"
+	done
+}
+
+# run_b DEVICE fio-option...: I/Os per second, and the 99th percentile of their
+# latency in us. The time is for a B that is held up.
+run_b() {
+	local device=$1
+	shift
+	in_cgroup beta fio --name=b --thread --filename="$device" --bs=4k --direct=1 \
+		--ioengine=libaio --iodepth=4 --size="$((B_BLOCKS * 4))k" --runtime=20 \
+		--output-format=terse --terse-version=3 "$@" |
+		awk -F ';' '
+			$5 != 0 { exit 1 }
+			{
+				for (i = 18; i <= NF; i++)
+					if (sub(/^99\.000000%=/, "", $i) && $i + 0 > p99 + 0)
+						p99 = $i
+				print int($8 + $49), int(p99)
+				found = 1
+			}
+			END { exit !found }'
+}
+
+# one_run PREFIX WHERE fio-option...
+one_run() {
+	local prefix=$1 where=$2 pid=$2_pid device=$2_device least=$2_least
+	shift 2
+	echo 3 >/proc/sys/vm/drop_caches
+	kill -CONT -- "-${!pid}"
+	wait_until 20 has_under_way "${!device}" "${!least}" || fail "A is not held back"
+	run_b "/dev/${prefix}0" "$@" >>"$WORK/$where" || fail "B failed"
+	# On a busy machine it may be late to ask for more.
+	wait_until 10 has_under_way "${!device}" "${!least}" || fail "A was not held back to the end"
+	kill -STOP -- "-${!pid}"
+	wait_until 20 has_none_under_way "${!device}" || fail "what A has started does not end"
+}
+
+# median WHERE FIELD
+median() {
+	sort -n -k "$2,$2" "$WORK/$1" | awk -v field="$2" '
+		{ value[NR] = $field }
+		END { print value[int((NR + 1) / 2)] }'
+}
+
+least_and_most() {
+	sort -n -k "$2,$2" "$WORK/$1" | awk -v field="$2" '
+		NR == 1 { least = $field }
+		END { print least "-" $field }'
+}
+
+# No number of rounds would help.
+held_up() {
+	(($(median same 1) * 2 < $(median control 1)))
+}
+
+isolated() {
+	(($(median same 1) * 100 >= $(median control 1) * SPEED &&
+	  $(median same 2) * 100 <= $(median control 2) * LATENCY))
+}
+
+# compare PREFIX WHAT fio-option...: as many rounds as it takes.
+compare() {
+	local prefix=$1 what=$2 round most=$ROUNDS_MAX
+	shift 2
+	[[ $prefix == rloop ]] || most=$ROUNDS
+	rm -f "$WORK/same" "$WORK/control"
+	for ((round = 1; round <= most; round++)); do
+		one_run "$prefix" control "$@"
+		one_run "$prefix" same "$@"
+		((round < ROUNDS)) || { ! isolated && ! held_up; } || break
+	done
+	row "$prefix" "$what"
+	[[ $prefix == loop ]] || isolated || fail "B is slower beside A, see above"
+}
+
+row() {
+	local same control same99 control99
+	same=$(median same 1) control=$(median control 1)
+	same99=$(median same 2) control99=$(median control 2)
+	[[ -e $WORK/table ]] || printf '%-9s %-28s %6s %8s %5s %7s %8s %5s  %s\n' \
+		driver workload IOPS control ratio "p99 us" control ratio "rounds, IOPS from-to" \
+		>"$WORK/table"
+	printf '%-9s %-28s %6d %8d  %d.%02d %7d %8d  %d.%02d  %2d  %s, control %s\n' \
+		"${1/#rloop/rust_loop}" "$2" "$same" "$control" \
+		$((same / control)) $((same * 100 / control % 100)) "$same99" "$control99" \
+		$((same99 / control99)) $((same99 * 100 / control99 % 100)) \
+		"$(wc -l <"$WORK/same")" "$(least_and_most same 1)" "$(least_and_most control 1)" |
+		tee -a "$WORK/table" >"$WORK/told"
+}
+
+table() {
+	cat "$WORK/table" >"$WORK/told"
+}
+
+# beside PREFIX WHAT COUNT DEPTH RATE "losetup options" fio-option...
+beside() {
+	local prefix=$1 what=$2 count=$3 depth=$4 rate=$5 options=$6
+	shift 6
+	# shellcheck disable=SC2086 # options
+	setup "$prefix" $options
+	hold_back "$prefix" same "$count" "$depth" 0
+	hold_back "$prefix" control "$count" "$depth" 0
+	limit "$rate"
+	compare "$prefix" "$what" "$@"
+}
+
+each() {
+	local prefix=$1
+	case $2 in
+	0) beside "$prefix" "read, buffered" 1 8 400000 "" --rw=randread --number_ios=4000 ;;
+	1) beside "$prefix" "read, direct" 1 8 400000 "--direct-io=on" \
+		--rw=randread --number_ios=8000 ;;
+	2) beside "$prefix" "write, direct" 1 8 400000 "--direct-io=on" \
+		--rw=randwrite --number_ios=6000 ;;
+	3) beside "$prefix" "read, direct, 16 A" 16 4 100000 "--direct-io=on" \
+		--rw=randread --number_ios=8000 ;;
+	4) memory_high "$prefix" ;;
+	esac
+}
+
+# A has more memory than it may have, none of which can be taken from it: what it
+# needs more, which is page cache of the backing file, it gets after long waits.
+memory_high() {
+	local where
+	setup "$1"
+	hold_back "$1" same 1 8 24
+	hold_back "$1" control 1 8 24
+	for where in same0 control0; do
+		[[ ! -e $CGROUP/$where/memory.swap.max ]] || echo 0 >"$CGROUP/$where/memory.swap.max"
+		echo 8M >"$CGROUP/$where/memory.high"
+		defer "echo max >$CGROUP/$where/memory.high"
+	done
+	compare "$1" "read, buffered, A memory.high" --rw=randread --number_ios=4000
+	for where in same0 control0; do
+		(($(awk '$1 == "high" { print $2 }' "$CGROUP/$where/memory.events") > 0)) ||
+			fail "memory.high had no effect"
+	done
+}
+
+# What loop.ko does is for comparison, and cannot fail for being slow.
+for prefix in rloop loop; do
+	[[ $prefix == loop || $DRIVER == rust_loop ]] || continue
+	it "$prefix: beside a throttled reader, buffered" each "$prefix" 0
+	it "$prefix: beside a throttled reader, direct" each "$prefix" 1
+	it "$prefix: direct writes beside a throttled reader" each "$prefix" 2
+	it "$prefix: beside sixteen that are throttled" each "$prefix" 3
+	it "$prefix: beside one that waits for memory" each "$prefix" 4
+done
+it "all of them in a table" table
+
+run
