@@ -111,8 +111,64 @@ sometimes() {
 	done
 }
 
+# failslab_for_module PERCENT: also allocations that may sleep, of any task, but only those that our own code does
+# or that are done on its behalf.
+failslab_for_module() {
+	local first last
+	read -r first last < <(awk '$4 == "[rust_loop]" && $3 ~ /[tT]/ { print $1 }' /proc/kallsyms |
+		sort | sed -n '1p;$p' | xargs)
+	[[ -e $FAILSLAB/require-start ]] || skip "this kernel does not look at the stack"
+	defer 'echo 0 >"$FAILSLAB/require-start"; echo 0xffffffffffffffff >"$FAILSLAB/require-end"'
+	echo "0x$first" >"$FAILSLAB/require-start"
+	printf '0x%x\n' "$((16#$last + 4096))" >"$FAILSLAB/require-end"
+	defer 'echo 32 >"$FAILSLAB/stacktrace-depth"'
+	echo 16 >"$FAILSLAB/stacktrace-depth"
+	failslab_on
+	defer 'echo Y >"$FAILSLAB/ignore-gfp-wait"'
+	echo N >"$FAILSLAB/ignore-gfp-wait"
+	echo N >"$FAILSLAB/task-filter"
+	echo "$1" >"$FAILSLAB/probability"
+}
+
+summary() {
+	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
+}
+
+none_dying() {
+	[[ $(awk '$1 == "nr_dying_descendants" { print $2 }' "$CGROUP/cgroup.stat") == 0 ]]
+}
+
+no_workers() {
+	(($(summary workers) == 0))
+}
+
+# Each worker is freed as soon as it is idle, so that there is much to allocate.
+now_and_then() {
+	need_rust_loop
+	setup
+	local file=/sys/module/rust_loop/parameters/idle_timeout_secs old errors fallbacks completed
+	old=$(<"$file")
+	defer "echo $old >$file"
+	echo 0 >"$file"
+	losetup --direct-io="$1" "${DEV}0"
+	echo "+io +memory" >"$CGROUP/alpha/cgroup.subtree_control"
+	errors=$(summary errors) fallbacks=$(summary fallbacks) completed=$(summary completed)
+	failslab_for_module 20
+	python3 -IS "$TESTS/many.py" stress "${DEV}0" "$CGROUP/alpha" 8 50
+	failslab_off
+	tell "$(($(summary fallbacks) - fallbacks)) fallbacks," \
+		"$(summary retries) retries of $(($(summary completed) - completed)) commands"
+	same "$(summary errors)" "$errors" errors
+	(($(summary completed) >= completed + 800)) || fail "not all was done by this device"
+	(($(summary fallbacks) > fallbacks)) || fail "no fallback was counted"
+	wait_until 20 no_workers || fail "$(summary workers) workers left"
+	wait_until 20 none_dying || fail "cgroups are still held"
+}
+
 it "no memory for a worker: rootcg queue, counted, data right" falls_back
 it "a worker in place needs no memory" existing_worker
 it "memory now and then, several cgroups" sometimes
+it "any allocation for the driver, many cgroups" now_and_then off
+it "the same with direct I/O" now_and_then on
 
 run
