@@ -69,7 +69,7 @@ impl LoopCmd {
         let Self { mut rq, queued } = self;
         let mut run = Running::new(&rq, queued, stats);
         let _charged = run.queued().charge.clone().map(|charge| charge.enter());
-        let direct = run.backing().is_direct();
+        let direct = run.backing().is_direct() || is_direct_swap(&rq, &run);
         if direct && is_transfer(&run) {
             match run.start(rq) {
                 Ok(()) => return,
@@ -88,6 +88,12 @@ fn is_transfer(run: &Running) -> bool {
         Op::Write => !run.backing().is_read_only(),
         _ => false,
     }
+}
+
+/// Returns whether the request goes past the page cache, whatever the mode, for it is to
+/// make memory free: through the page cache it would take as much first.
+fn is_direct_swap(rq: &Request<LoopDevice>, run: &Running) -> bool {
+    rq.is_swap() && run.backing().allows_direct(rq.pos(), rq.bytes())
 }
 
 /// Does what the request asks for. Sleeps.

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 1G
 # kernels: stock
-# timeout: 600 600
+# timeout: 900 900
+# long: ten minutes, and figures that need a quiet machine
 #
 # A cgroup B is as fast beside another, A, that is held back on the same device as
 # it is beside the same A held back on another device, which is the control: so what

@@ -9,7 +9,7 @@
 . "$(dirname "$0")/lib.sh"
 
 MANY=1000 TURNS=300
-[[ $KERNEL == stock ]] || MANY=100 TURNS=50
+[[ $KERNEL == stock ]] || MANY=40 TURNS=20
 PARENT=$CGROUP/many
 TIMEOUT=/sys/module/$DRIVER/parameters/idle_timeout_secs
 

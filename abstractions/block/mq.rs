@@ -190,6 +190,12 @@ impl<T: Operations> Request<T> {
         unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_FUA != 0 }
     }
 
+    /// Returns whether this is memory on its way to swap or back (`REQ_SWAP`).
+    pub(crate) fn is_swap(&self) -> bool {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_SWAP != 0 }
+    }
+
     /// Returns the I/O priority (`IOPRIO_PRIO_VALUE`).
     pub(crate) fn ioprio(&self) -> u16 {
         // SAFETY: By the type invariant the request is valid and started.
