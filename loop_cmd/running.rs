@@ -112,8 +112,21 @@ impl Running {
         })
     }
 
-    /// Accounts for the command and ends it. Any context.
+    /// Accounts for the command and ends it. Any context but the end of somebody else's
+    /// I/O.
     pub(super) fn end(self, rq: Request<LoopDevice>, status: BlkStatus) {
+        self.account(status);
+        rq.end(status);
+    }
+
+    /// Accounts for the command and has it ended soon. Any context.
+    fn end_later(self, rq: Request<LoopDevice>, status: BlkStatus) {
+        self.account(status);
+        rq.end_later(status);
+    }
+
+    /// Accounts for the command, and lets go of all that goes with it.
+    fn account(self, status: BlkStatus) {
         let ran = self.begin.elapsed();
         self.stats
             .account(self.op, self.bytes, status, self.waited, ran);
@@ -124,7 +137,6 @@ impl Running {
         // find itself without users of its backing file: the last reference to that
         // must not be ours, as this may be an interrupt.
         drop(self);
-        rq.end(status);
     }
 }
 
@@ -148,10 +160,10 @@ impl Transfer<LoopDevice> for Running {
 
     fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>) {
         match result {
-            Ok(n) if n >= self.bytes as usize => return self.end(rq, BlkStatus::OK),
+            Ok(n) if n >= self.bytes as usize => return self.end_later(rq, BlkStatus::OK),
             Ok(n) => self.transferred = n as u32,
             Err(err) if transfer::may_succeed_otherwise(err) => (),
-            Err(err) => return self.end(rq, err.into()),
+            Err(err) => return self.end_later(rq, err.into()),
         }
         self.stats.deferred();
         rq.defer(self);

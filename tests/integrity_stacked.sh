@@ -7,6 +7,9 @@
 
 . "$(dirname "$0")/lib.sh"
 
+LEVELS=60
+[[ $KERNEL == stock ]] || LEVELS=30
+
 # pattern_survives TOP BOTTOM-FILE: written at the top, found at the bottom.
 pattern_survives() {
 	random_file "$WORK/data" 4M
@@ -72,6 +75,30 @@ offset_on_offset() {
 	detach "${DEV}0"
 }
 
+# So many that to end I/O on one from within the end of I/O on the one below, and so
+# on, would not fit on a stack.
+deep() {
+	need_rust_loop
+	! is_loaded || unload_driver
+	load_driver max_loop=$LEVELS
+	local i below=/dev/vdb
+	for ((i = 0; i < LEVELS; i++)); do
+		expect ok loopctl configure "${DEV}$i" "$below" --flags 16
+		defer "clear_quietly ${DEV}$i"
+		below=${DEV}$i
+	done
+	same "$(sysfs_attr "$below" loop/dio)" 1 "direct I/O at the top"
+	random_file "$WORK/data" 256K
+	dd if="$WORK/data" of="$below" bs=64K oflag=direct conv=fsync status=none
+	dd if="$below" bs=4K count=64 iflag=direct status=none | cmp - "$WORK/data"
+	dd if=/dev/vdb bs=64K count=4 iflag=direct status=none | cmp - "$WORK/data"
+	# From the top.
+	for ((i = LEVELS - 1; i >= 0; i--)); do
+		clear "${DEV}$i"
+	done
+	unload_driver
+}
+
 # Detaching the lower device under the upper one waits for the upper one.
 lower_detached() {
 	ensure_driver
@@ -93,6 +120,7 @@ lower_detached() {
 it "on a disk" on_disk
 it "a loop on a loop" stack "${DEV}0" "${DEV}1"
 it "four levels" stack "${DEV}0" "${DEV}1" "${DEV}2" "${DEV}3"
+it "$LEVELS levels, direct" deep
 it "$PREFIX on the C driver's loop" mixed /dev/loop0 "${DEV}0"
 it "the C driver's loop on $PREFIX" mixed "${DEV}0" /dev/loop0
 it "windows of windows" offset_on_offset

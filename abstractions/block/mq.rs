@@ -121,6 +121,13 @@ impl Op {
 union Pdu<T: Operations> {
     _waiting: ManuallyDrop<Waiting<T>>,
     _transfer: ManuallyDrop<TransferPdu<T>>,
+    _ending: Ending,
+}
+
+/// A request that has been done and is about to be ended.
+#[derive(Clone, Copy)]
+struct Ending {
+    status: BlkStatus,
 }
 
 /// A request in a [`RequestList`].
@@ -276,6 +283,22 @@ impl<T: Operations> Request<T> {
         // SAFETY: By the type invariant the request is started and ours alone;
         // it has been given up by the line above.
         unsafe { bindings::blk_mq_end_request(rq.as_ptr(), status.0) };
+    }
+
+    /// Ends the request from a softirq, soon. Any context.
+    ///
+    /// For what is called when I/O of somebody else ends: to end a request calls those
+    /// who wait for it, who may be about to end one of theirs, and so on. With a stack
+    /// of devices that would need as much of the processor's stack.
+    pub(crate) fn end_later(self, status: BlkStatus) {
+        let ending: NonNull<Ending> = self.memory().cast();
+        let rq = ManuallyDrop::new(self).rq;
+        // SAFETY: By the type invariant the request is started and ours alone, and so is
+        // its memory, which has room for this. It is given up here, to the callback.
+        unsafe {
+            ending.write(Ending { status });
+            bindings::blk_mq_complete_request(rq.as_ptr());
+        }
     }
 
     /// Returns the first bio of a request that has some.
@@ -463,8 +486,21 @@ impl<T: Operations> TagSet<T> {
 
     const OPS: bindings::blk_mq_ops = bindings::blk_mq_ops {
         queue_rq: Some(Self::queue_rq_callback),
+        complete: Some(Self::complete_callback),
         ..pin_init::zeroed()
     };
+
+    /// # Safety
+    ///
+    /// Called by the block layer only, for a request that was given to it by
+    /// [`Request::end_later`].
+    unsafe extern "C" fn complete_callback(rq: *mut bindings::request) {
+        // SAFETY: The request and its memory are ours, see `end_later`.
+        unsafe {
+            let Ending { status } = rq.add(1).cast::<Ending>().read();
+            bindings::blk_mq_end_request(rq, status.0);
+        }
+    }
 
     /// # Safety
     ///
