@@ -9,7 +9,9 @@
 . "$(dirname "$0")/lib.sh"
 
 MANY=1000 TURNS=300
-[[ $KERNEL == stock ]] || MANY=40 TURNS=20
+[[ $KERNEL == stock ]] || MANY=40 TURNS=25
+# Two for each cgroup, and eight for each of 16 processes.
+BLOCKS=$((MANY > 64 ? 2 * MANY : 128))
 PARENT=$CGROUP/many
 TIMEOUT=/sys/module/$DRIVER/parameters/idle_timeout_secs
 
@@ -27,7 +29,7 @@ setup() {
 	if [[ ! -e $WORK/formatted ]]; then
 		mkfs.ext4 -q -F /dev/vdb
 		mount /dev/vdb "$WORK/fs"
-		helper fill "$WORK/fs/image" $((2 * MANY))
+		helper fill "$WORK/fs/image" "$BLOCKS"
 		umount "$WORK/fs"
 		touch "$WORK/formatted"
 	fi
