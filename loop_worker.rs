@@ -23,8 +23,9 @@
 //! - *busy*: `scheduled` is set, its [`LoopWorker`] is queued or running on the
 //!   workqueue and will see every command that is queued to it;
 //! - *idle*: `scheduled` is clear and its queue is empty. Only an idle worker for
-//!   which the backing file has nothing pending is freed, and being found idle and leaving the tree happens under the work
-//!   lock, as does being found in the tree and becoming busy.
+//!   which the backing file has nothing pending is freed, and being found idle and
+//!   leaving the tree happens under the work lock, as does being found in the tree
+//!   and becoming busy.
 //!
 //! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
 //! let go when a worker is freed, at the latest when [`Workers`] is dropped.
