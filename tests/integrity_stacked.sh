@@ -80,7 +80,7 @@ offset_on_offset() {
 deep() {
 	need_rust_loop
 	! is_loaded || unload_driver
-	load_driver max_loop=$LEVELS
+	load_driver max_loop="$LEVELS"
 	local i below=/dev/vdb
 	for ((i = 0; i < LEVELS; i++)); do
 		expect ok loopctl configure "${DEV}$i" "$below" --flags 16
