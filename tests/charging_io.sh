@@ -16,16 +16,11 @@ MODE=off
 # What is read ahead, SECTORS at a time, counts, too, but is not what was asked for.
 setup() {
 	ensure_driver
-	mkdir -p "$WORK/fs"
-	if [[ ! -e $WORK/formatted ]]; then
-		mkfs.ext4 -q -F /dev/vdb
-		mount /dev/vdb "$WORK/fs"
+	mount_disk
+	if [[ ! -e $WORK/fs/image ]]; then
 		head -c "$SIZE" /dev/urandom >"$WORK/fs/image"
-		umount "$WORK/fs"
-		touch "$WORK/formatted"
+		mount_disk_again
 	fi
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
 	blockdev --setra "${1:-0}" /dev/vdb
 	attach "${DEV}0" --direct-io="$MODE" "$WORK/fs/image"
 	udevadm settle

@@ -69,10 +69,7 @@ no_limit() {
 
 page_cache() {
 	setup
-	mkfs.ext4 -q -F /dev/vdb
-	mkdir -p "$WORK/fs"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	random_file "$WORK/fs/image" 40M
 	# An open file keeps the read-ahead that its disk has then.
 	blockdev --setra 128 /dev/vdb
@@ -94,10 +91,7 @@ page_cache() {
 # memory.high makes the cgroup wait for reclaim, and nobody else.
 high() {
 	setup
-	mkfs.ext4 -q -F /dev/vdb
-	mkdir -p "$WORK/fs"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	random_file "$WORK/fs/image" 32M
 	attach "${DEV}0" "$WORK/fs/image"
 	udevadm settle

@@ -12,11 +12,7 @@ WRITES=32
 
 setup() {
 	ensure_driver
-	mkdir -p "$WORK/fs"
-	[[ -e $WORK/formatted ]] || mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
-	touch "$WORK/formatted"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	# Written, so that no write to it changes the filesystem.
 	[[ -e $WORK/fs/image ]] || dd if=/dev/zero of="$WORK/fs/image" bs=1M count=64 \
 		conv=fsync status=none

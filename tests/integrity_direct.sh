@@ -9,9 +9,10 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# The debug kernel is several times slower; the behaviours are the same.
+# MiB, of which a quarter must be some. The debug kernel is several times slower;
+# the behaviours are the same.
 amount=12
-[[ $KERNEL == stock ]] || amount=3
+[[ $KERNEL == stock ]] || amount=4
 
 # backing KIND: set FILE to a file or device of that kind, of 48 MiB.
 backing() {

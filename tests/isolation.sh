@@ -35,19 +35,14 @@ setup() {
 		need_module loop
 		udevadm settle
 	fi
-	mkdir -p "$WORK/fs"
-	if [[ ! -e $WORK/formatted ]]; then
-		mkfs.ext4 -q -F /dev/vdb
-		mount /dev/vdb "$WORK/fs"
+	mount_disk
+	if [[ ! -e $WORK/fs/image1 ]]; then
 		helper fill "$WORK/fs/image0" $((A_FIRST + A_BLOCKS))
 		helper fill "$WORK/fs/image1" "$A_BLOCKS" "$A_FIRST"
-		umount "$WORK/fs"
-		touch "$WORK/formatted"
+		mount_disk_again
 	fi
 	# An open file keeps the read-ahead that its disk has then.
 	blockdev --setra 0 /dev/vdb
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
 	attach "/dev/${prefix}0" "$@" "$WORK/fs/image0"
 	attach "/dev/${prefix}1" "$@" "$WORK/fs/image1"
 	udevadm settle

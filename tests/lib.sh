@@ -328,6 +328,25 @@ allocated_kib() {
 	du -k "$1" | cut -f1
 }
 
+# ---- the disk of the guest -------------------------------------------------
+
+# ext4 on /dev/vdb, at $WORK/fs for the rest of the test. It is made by the first
+# test of a script, with nothing left for it to initialise behind our back.
+mount_disk() {
+	[[ -e $WORK/disk_made ]] ||
+		mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
+	touch "$WORK/disk_made"
+	mkdir -p "$WORK/fs"
+	mount /dev/vdb "$WORK/fs"
+	defer 'umount "$WORK/fs"'
+}
+
+# Nothing of it is in memory then.
+mount_disk_again() {
+	umount "$WORK/fs"
+	mount /dev/vdb "$WORK/fs"
+}
+
 # ---- cgroups --------------------------------------------------------------
 
 make_cgroup() {

@@ -20,7 +20,7 @@ stop_udev() {
 	udevadm settle
 	pkill -KILL -x "$UDEV" || true
 	wait_until 60 udev_is_gone || {
-		ps -eo pid,ppid,stat,wchan:30,comm | grep udev
+		pgrep -a -x "$UDEV"
 		fail "udev does not end"
 	}
 }

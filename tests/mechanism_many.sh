@@ -25,14 +25,6 @@ setup() {
 	old=$(<"$TIMEOUT")
 	defer "echo $old >$TIMEOUT"
 	echo "$seconds" >"$TIMEOUT"
-	mkdir -p "$WORK/fs"
-	if [[ ! -e $WORK/formatted ]]; then
-		mkfs.ext4 -q -F /dev/vdb
-		mount /dev/vdb "$WORK/fs"
-		helper fill "$WORK/fs/image" "$BLOCKS"
-		umount "$WORK/fs"
-		touch "$WORK/formatted"
-	fi
 	# Otherwise each move of a process to a cgroup waits for a grace period.
 	old=$(findmnt -n -o FS-OPTIONS "$CGROUP")
 	defer "mount --options-mode ignore -o remount,$old $CGROUP"
@@ -42,8 +34,11 @@ setup() {
 }
 
 on_file() {
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
+	if [[ ! -e $WORK/fs/image ]]; then
+		helper fill "$WORK/fs/image" "$BLOCKS"
+		mount_disk_again
+	fi
 	attach "${DEV}0" "$@" "$WORK/fs/image"
 	udevadm settle
 }

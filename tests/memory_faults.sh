@@ -11,12 +11,7 @@
 
 setup() {
 	ensure_driver
-	mkdir -p "$WORK/fs"
-	[[ -e $WORK/formatted ]] ||
-		mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
-	touch "$WORK/formatted"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	[[ -e $WORK/fs/image ]] || dd if=/dev/zero of="$WORK/fs/image" bs=1M count=32 \
 		conv=fsync status=none
 	attach "${DEV}0" --direct-io="$1" "$WORK/fs/image"

@@ -15,12 +15,7 @@ HOG=128 FILE=12M
 
 setup() {
 	ensure_driver
-	mkdir -p "$WORK/fs"
-	[[ -e $WORK/formatted ]] ||
-		mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
-	touch "$WORK/formatted"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	# Written, not only allocated: at the end of each direct write to what is not, ext4
 	# changes metadata and allocates memory for that, which may be what swap is for.
 	[[ $1 != */swap || -e $1 ]] || dd if=/dev/zero of="$1" bs=1M count=192 conv=fsync status=none

@@ -40,10 +40,7 @@ nowait() {
 # leave nothing behind that would keep it from being frozen or unmounted again.
 freeze() {
 	setup
-	mkfs.ext4 -q /dev/vdb
-	mkdir -p "$WORK/fs"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	truncate -s 8M "$WORK/fs/image"
 	attach "${DEV}0" "$WORK/fs/image"
 	fsfreeze -f "$WORK/fs"
@@ -106,10 +103,7 @@ direct_io_alignment_of_our_own() {
 # The file's own O_DIRECT is a wish and not an order.
 direct_io_off() {
 	setup
-	mkfs.ext4 -q -F /dev/vdb
-	mkdir -p "$WORK/fs"
-	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	mount_disk
 	cp "$WORK/image" "$WORK/fs/image"
 	# losetup opens the file with O_DIRECT when it is asked for direct I/O.
 	attach "${DEV}0" --direct-io=on "$WORK/fs/image"
