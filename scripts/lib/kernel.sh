@@ -220,7 +220,7 @@ debug_prepare()
 	tree_prepare "$KERNEL_RUST"
 	source_prepare
 	artefact "$(debug_name)" \
-		"debug kernel $KERNEL_DEBVER (4 GB while building, 0.5 GB after, about 10 min on 2 processors)" \
+		"debug kernel $KERNEL_DEBVER (4 GB while building, 0.5 GB after, about 12 min on 2 processors)" \
 		debug_build
 }
 

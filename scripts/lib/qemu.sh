@@ -17,6 +17,10 @@ QEMU_APPEND=${QEMU_APPEND//$'\n'/}
 # access, for its idea of the address space hangs on the feature bits that are
 # being read in again just then (one boot of the debug kernel in twenty).
 QEMU_CPU=max,la57=off
+# The string instructions are emulated byte by byte. Without the bits that say they
+# are fast, the kernel and the C library copy by words, two to nine times as fast.
+# What instructions are counted for must not depend on that.
+QEMU_TCG_CPU=$QEMU_CPU,-erms,-fsrm
 
 # share TAG DIRECTORY ACCESS: a directory of the host, by 9p.
 qemu_share()
@@ -69,7 +73,7 @@ qemu_accel()
 	elif [ "$ACCEL" = kvm ]; then
 		ARGS+=(-accel kvm -smp "$CPUS" -cpu host)
 	else
-		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu "$QEMU_CPU")
+		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu "$QEMU_TCG_CPU")
 	fi
 }
 
