@@ -117,7 +117,7 @@ stuck() {
 	setup 3600
 	stall_new slow /dev/vdb
 	helper fill /dev/mapper/slow 512
-	rm "$WORK/formatted"
+	rm -f "$WORK/disk_made"
 	attach "${DEV}0" "$@" /dev/mapper/slow
 	udevadm settle
 	blockdev --flushbufs /dev/mapper/slow
@@ -154,7 +154,7 @@ at_once() {
 	(($(summary completed) >= completed + 32 * TURNS)) || fail "not all was done by this device"
 	same "$(summary fallbacks)" 0 fallbacks
 	# It has been written to.
-	rm "$WORK/formatted"
+	rm -f "$WORK/disk_made"
 	detach "${DEV}0"
 }
 
