@@ -50,7 +50,8 @@ impl BackingFile {
         to_len(ret)
     }
 
-    /// Returns a control block for a synchronous operation at byte `pos`.
+    /// Returns a control block for an operation at byte `pos`, which is synchronous
+    /// as long as there is no completion function in it.
     ///
     /// # Errors
     ///
