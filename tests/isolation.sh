@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 1G
 # kernels: stock
-# timeout: 900 900
-# long: ten minutes, and figures that need a quiet machine
+# timeout: 1800 1800
+# long: nine minutes, and figures that need a quiet machine
 #
 # A cgroup B is as fast beside another, A, that is held back on the same device as
 # it is beside the same A held back on another device, which is the control: so what
@@ -48,7 +48,7 @@ setup() {
 	udevadm settle
 	make_cgroup beta
 	DISK=$(<"/sys/block/vdb/dev")
-	HELD=()
+	HELD=() FREEZE=
 }
 
 # hold_back PREFIX WHERE COUNT DEPTH BALLAST: cgroups that read from a device of
@@ -86,10 +86,39 @@ has_none_under_way() {
 	(($(under_way "$1") == 0))
 }
 
+# limit RATE: bytes per second that A may read.
 limit() {
 	local name
 	for name in "${HELD[@]}"; do
 		echo "$DISK rbps=$1" >"$CGROUP/$name/io.max"
+	done
+}
+
+# A gets what B leaves, and B can take all of it: by its model the disk is slower
+# than it is. A RATE is of no meaning.
+weigh() {
+	local name model="rbps=400000000 rseqiops=1500 rrandiops=1500"
+	[[ -e $CGROUP/io.cost.qos ]] || skip "the kernel has no iocost"
+	model+=" wbps=400000000 wseqiops=1500 wrandiops=1500"
+	echo "$DISK ctrl=user model=linear $model" >"$CGROUP/io.cost.model"
+	echo "$DISK enable=1 ctrl=user min=100.00 max=100.00" >"$CGROUP/io.cost.qos"
+	defer 'echo "$DISK enable=0" >"$CGROUP/io.cost.qos"'
+	for name in "${HELD[@]}"; do
+		echo 1 >"$CGROUP/$name/io.weight"
+	done
+	echo 10000 >"$CGROUP/beta/io.weight"
+}
+
+# A is throttled, so that much is under way when it is frozen.
+freeze() {
+	limit "$1"
+	FREEZE=1
+}
+
+freeze_a() {
+	local name
+	for name in "${HELD[@]}"; do
+		[[ $name != "$1"* ]] || echo "$2" >"$CGROUP/$name/cgroup.freeze"
 	done
 }
 
@@ -120,7 +149,9 @@ one_run() {
 	echo 3 >/proc/sys/vm/drop_caches
 	kill -CONT -- "-${!pid}"
 	wait_until 20 has_under_way "${!device}" "${!least}" || fail "A is not held back"
+	[[ -z $FREEZE ]] || freeze_a "$where" 1
 	run_b "/dev/${prefix}0" "$@" >>"$WORK/$where" || fail "B failed"
+	[[ -z $FREEZE ]] || freeze_a "$where" 0
 	# On a busy machine it may be late to ask for more.
 	wait_until 10 has_under_way "${!device}" "${!least}" || fail "A was not held back to the end"
 	kill -STOP -- "-${!pid}"
@@ -184,29 +215,30 @@ table() {
 	cat "$WORK/table" >"$WORK/told"
 }
 
-# beside PREFIX WHAT COUNT DEPTH RATE "losetup options" fio-option...
+# beside PREFIX WHAT COUNT DEPTH HOW RATE DIRECT fio-option...: A is COUNT cgroups.
 beside() {
-	local prefix=$1 what=$2 count=$3 depth=$4 rate=$5 options=$6
-	shift 6
-	# shellcheck disable=SC2086 # options
-	setup "$prefix" $options
+	local prefix=$1 what=$2 count=$3 depth=$4 how=$5 rate=$6 direct=$7
+	shift 7
+	setup "$prefix" --direct-io="$direct"
 	hold_back "$prefix" same "$count" "$depth" 0
 	hold_back "$prefix" control "$count" "$depth" 0
-	limit "$rate"
+	"$how" "$rate"
 	compare "$prefix" "$what" "$@"
 }
 
 each() {
-	local prefix=$1
+	local read=--rw=randread write=--rw=randwrite
 	case $2 in
-	0) beside "$prefix" "read, buffered" 1 8 400000 "" --rw=randread --number_ios=4000 ;;
-	1) beside "$prefix" "read, direct" 1 8 400000 "--direct-io=on" \
-		--rw=randread --number_ios=8000 ;;
-	2) beside "$prefix" "write, direct" 1 8 400000 "--direct-io=on" \
-		--rw=randwrite --number_ios=6000 ;;
-	3) beside "$prefix" "read, direct, 16 A" 16 4 100000 "--direct-io=on" \
-		--rw=randread --number_ios=8000 ;;
-	4) memory_high "$prefix" ;;
+	0) beside "$1" "read, buffered" 1 8 limit 400000 off "$read" --number_ios=4000 ;;
+	1) beside "$1" "read, direct" 1 8 limit 400000 on "$read" --number_ios=8000 ;;
+	2) beside "$1" "write, buffered" 1 8 limit 400000 off "$write" --number_ios=6000 ;;
+	3) beside "$1" "write, direct" 1 8 limit 400000 on "$write" --number_ios=6000 ;;
+	4) beside "$1" "read, buffered, 16 A" 16 4 limit 100000 off "$read" --number_ios=4000 ;;
+	5) beside "$1" "read, direct, 16 A" 16 4 limit 100000 on "$read" --number_ios=8000 ;;
+	6) beside "$1" "read, buffered, A io.weight" 1 8 weigh 0 off "$read" --number_ios=4000 ;;
+	7) beside "$1" "read, direct, A io.weight" 1 8 weigh 0 on "$read" --number_ios=4000 ;;
+	8) beside "$1" "read, direct, A frozen" 1 8 freeze 400000 on "$read" --number_ios=8000 ;;
+	9) memory_high "$1" ;;
 	esac
 }
 
@@ -232,11 +264,16 @@ memory_high() {
 # What loop.ko does is for comparison, and cannot fail for being slow.
 for prefix in rloop loop; do
 	[[ $prefix == loop || $DRIVER == rust_loop ]] || continue
-	it "$prefix: beside a throttled reader, buffered" each "$prefix" 0
-	it "$prefix: beside a throttled reader, direct" each "$prefix" 1
-	it "$prefix: direct writes beside a throttled reader" each "$prefix" 2
-	it "$prefix: beside sixteen that are throttled" each "$prefix" 3
-	it "$prefix: beside one that waits for memory" each "$prefix" 4
+	it "$prefix: reads beside a throttled reader, buffered" each "$prefix" 0
+	it "$prefix: reads beside a throttled reader, direct" each "$prefix" 1
+	it "$prefix: writes beside a throttled reader, buffered" each "$prefix" 2
+	it "$prefix: writes beside a throttled reader, direct" each "$prefix" 3
+	it "$prefix: beside sixteen that are throttled, buffered" each "$prefix" 4
+	it "$prefix: beside sixteen that are throttled, direct" each "$prefix" 5
+	it "$prefix: beside one of little weight, buffered" each "$prefix" 6
+	it "$prefix: beside one of little weight, direct" each "$prefix" 7
+	it "$prefix: beside one that is frozen" each "$prefix" 8
+	it "$prefix: beside one that waits for memory" each "$prefix" 9
 done
 it "all of them in a table" table
 
