@@ -169,7 +169,8 @@ class Fio:
         return {
             "value": sum(part["iops"] for part in parts),
             "p99_us": max(part["clat_ns"]["percentile"]["99.000000"] for part in parts) / 1000,
-            "instructions": max(part["runtime"] for part in parts)
+            # With --icount, a nanosecond is an instruction.
+            "ns": max(part["runtime"] for part in parts)
             * 1_000_000
             / sum(part["total_ios"] for part in parts),
         }

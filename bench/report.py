@@ -46,7 +46,7 @@ def cell(summary):
 def rows(found):
     for (which, workload), peers in found.items():
         is_exact = which == "instructions"
-        key = "instructions" if is_exact else "value"
+        key = "ns" if is_exact else "value"
         row = {
             "set": which,
             "workload": workload,
