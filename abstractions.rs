@@ -21,6 +21,7 @@ pub(crate) mod module_param;
 pub(crate) mod sync;
 pub(crate) mod sysfs;
 pub(crate) mod task;
+pub(crate) mod time;
 pub(crate) mod timer;
 pub(crate) mod uapi;
 pub(crate) mod workqueue;

@@ -22,9 +22,14 @@ use crate::{
         block::mq::{
             BlkStatus,
             Op,
-            Request, //
+            Request,
+            RequestList, //
         },
-        cgroup::Charge,
+        cgroup::{
+            Charge,
+            Charged, //
+        },
+        time::Nanos,
     },
     loop_device::{
         backing::Backing,
@@ -33,11 +38,7 @@ use crate::{
 };
 use kernel::{
     pr_warn_once,
-    sync::Arc,
-    time::{
-        Instant,
-        Monotonic, //
-    },
+    sync::Arc, //
 };
 
 /// What a request carries while it waits.
@@ -46,8 +47,23 @@ pub(crate) struct Queued {
     pub(crate) backing: Arc<Backing>,
     /// Who is charged for it; `None` for the root cgroup.
     pub(crate) charge: Option<Charge>,
-    /// When it came.
-    pub(crate) at: Instant<Monotonic>,
+    /// When it came: when the block layer made the request.
+    pub(crate) came: Nanos,
+    /// When a worker has taken it out of its queue.
+    pub(crate) taken: Nanos,
+}
+
+/// How far a command has come that was [begun](LoopCmd::begin).
+pub(crate) enum Begun {
+    /// It has been ended, or the backing file will do that.
+    Done,
+    /// The backing file, mostly, reads what it has not in memory. When that is there, to
+    /// [execute](LoopCmd::execute) the command takes little time.
+    ///
+    /// The disk below gets many reads at once that way, though one thread waits for them.
+    Reading(LoopCmd),
+    /// It is to be [executed](LoopCmd::execute).
+    Not(LoopCmd),
 }
 
 /// A request and what it is for.
@@ -57,43 +73,100 @@ pub(crate) struct LoopCmd {
 }
 
 impl LoopCmd {
-    /// Takes a request that has waited.
-    pub(crate) fn new(rq: Request<LoopDevice>, queued: Queued) -> Self {
-        Self { rq, queued }
+    /// Takes the first of the requests that wait, of all of which `taken` says when that
+    /// was.
+    pub(crate) fn next_of(waiting: &mut RequestList<LoopDevice>, taken: Nanos) -> Option<Self> {
+        let (rq, queued) = waiting.pop_front()?;
+        let queued = Queued { taken, ..queued };
+        Some(Self { rq, queued })
     }
 
-    /// Does what the request asks for, accounts for it, and ends it, or leaves that to
-    /// the backing file. Process context of a kernel thread; sleeps, in the backing
-    /// filesystem among others.
-    pub(crate) fn execute(self, stats: Arc<Stats>) {
-        let Self { mut rq, queued } = self;
-        let mut run = Running::new(&rq, queued, stats);
-        let _charged = run.queued().charge.clone().map(|charge| charge.enter());
-        let direct = run.backing().is_direct() || is_direct_swap(&rq, &run);
-        if direct && is_transfer(&run) {
-            match run.start(rq) {
-                Ok(()) => return,
-                Err(back) => (rq, run) = back,
-            }
+    /// Puts a command that has been begun into a list.
+    pub(crate) fn wait_in(self, reading: &mut RequestList<LoopDevice>) {
+        reading.push_back(self.rq, self.queued);
+    }
+
+    /// Takes the first command out of such a list.
+    pub(crate) fn again(reading: &mut RequestList<LoopDevice>) -> Option<Self> {
+        let (rq, queued) = reading.pop_front()?;
+        Some(Self { rq, queued })
+    }
+
+    /// Returns whether something of the command can be done before one waits for the
+    /// device below, or for somebody else. `alone` says that there is nothing else to do
+    /// meanwhile, for then a read may as well wait.
+    pub(crate) fn can_begin(&self, alone: bool) -> bool {
+        match self.is_direct() {
+            true => self.is_transfer(),
+            false => !alone && self.rq.op() == Op::Read && self.queued.backing.file().has_nowait(),
         }
+    }
+
+    /// Begins a command that [can be](Self::can_begin). Process context of a kernel
+    /// thread; sleeps, in the backing filesystem among others.
+    pub(crate) fn begin(self, stats: &Arc<Stats>) -> Begun {
+        if self.is_direct() {
+            return self.start(stats);
+        }
+        let is_done = {
+            let _charged = self.charge();
+            let access = running::access(&self.rq, false);
+            transfer::read_cached(&self.rq, &self.queued.backing, access)
+        };
+        match is_done {
+            true => {
+                let Self { rq, queued } = self;
+                Running::new(&rq, queued, stats.clone()).end(rq, BlkStatus::OK);
+                Begun::Done
+            }
+            false => Begun::Reading(self),
+        }
+    }
+
+    /// Does what the request asks for, accounts for it, and ends it. Process context of a
+    /// kernel thread; sleeps, in the backing filesystem among others.
+    pub(crate) fn execute(self, stats: &Arc<Stats>) {
+        let direct = self.is_direct();
+        let _charged = self.charge();
+        let Self { mut rq, queued } = self;
+        let run = Running::new(&rq, queued, stats.clone());
         let status = status(&mut rq, &run, direct);
         run.end(rq, status);
     }
-}
 
-/// Returns whether the command reads or writes, and may do that.
-fn is_transfer(run: &Running) -> bool {
-    match run.op() {
-        Op::Read => true,
-        Op::Write => !run.backing().is_read_only(),
-        _ => false,
+    /// Starts a transfer past the page cache, which the backing file ends. Sleeps.
+    fn start(self, stats: &Arc<Stats>) -> Begun {
+        let _charged = self.charge();
+        let Self { rq, queued } = self;
+        match Running::new(&rq, queued, stats.clone()).start(rq) {
+            Ok(()) => Begun::Done,
+            Err((rq, run)) => Begun::Not(Self {
+                rq,
+                queued: run.into_queued(),
+            }),
+        }
     }
-}
 
-/// Returns whether the request goes past the page cache, whatever the mode, for it is to
-/// make memory free: through the page cache it would take as much first.
-fn is_direct_swap(rq: &Request<LoopDevice>, run: &Running) -> bool {
-    rq.is_swap() && run.backing().allows_direct(rq.pos(), rq.bytes())
+    fn charge(&self) -> Option<Charged> {
+        self.queued.charge.clone().map(|charge| charge.enter())
+    }
+
+    /// Returns whether the command reads or writes, and may do that.
+    fn is_transfer(&self) -> bool {
+        match self.rq.op() {
+            Op::Read => true,
+            Op::Write => !self.queued.backing.is_read_only(),
+            _ => false,
+        }
+    }
+
+    /// Returns whether what is read or written goes past the page cache. It does,
+    /// whatever the mode, if it is to make memory free: through the page cache it would
+    /// take as much first.
+    fn is_direct(&self) -> bool {
+        let (rq, backing) = (&self.rq, &self.queued.backing);
+        backing.is_direct() || (rq.is_swap() && backing.allows_direct(rq.pos(), rq.bytes()))
+    }
 }
 
 /// Does what the request asks for. Sleeps.
@@ -107,7 +180,9 @@ fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatu
             let access = running::access(rq, direct);
             transfer::run(rq, backing, access, run.retries())
         }
-        Op::Flush => match backing.file().fsync() {
+        // What was written is to be durable, and that it was written is not: with a journal
+        // below, to have that durable, too, takes a commit.
+        Op::Flush => match backing.file().fdatasync() {
             Ok(()) => BlkStatus::OK,
             Err(_) => BlkStatus::IOERR,
         },

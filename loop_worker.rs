@@ -9,7 +9,8 @@
 //! cgroup has been removed. Every command is executed as one of its cgroup: what
 //! I/O and memory it takes is charged there. Commands
 //! of the root cgroup, of none, and of those for which there is no memory to
-//! make a worker go to the rootcg queue, which always exists.
+//! make a worker go to the rootcg queue, which always exists. So does the swap queue,
+//! for what makes memory free: that must not wait for a command that waits for memory.
 //!
 //! # Locks
 //!
@@ -34,10 +35,13 @@ pub(crate) mod report;
 
 use crate::{
     abstractions::{
-        block::mq::{
-            BlkStatus,
-            Request,
-            RequestList, //
+        block::{
+            mq::{
+                BlkStatus,
+                Request,
+                RequestList, //
+            },
+            plug::plugged, //
         },
         cgroup::{
             BlkcgCss,
@@ -49,6 +53,7 @@ use crate::{
             SpinLockIrq, //
         },
         task,
+        time::Nanos,
         timer::{
             self,
             DeferrableTimer,
@@ -63,6 +68,7 @@ use crate::{
             Stats,
             Totals, //
         },
+        Begun,
         LoopCmd,
         Queued, //
     },
@@ -83,7 +89,6 @@ use kernel::{
         aref::ARef,
         Arc, //
     },
-    time::Instant,
     workqueue::{
         impl_has_work,
         new_work,
@@ -96,6 +101,7 @@ use kernel::{
 pub(crate) struct Workers {
     queue: OwnedQueue,
     root: Arc<LoopWorker>,
+    swap: Arc<LoopWorker>,
     set: Arc<DeferrableTimer<WorkerSet>>,
 }
 
@@ -105,9 +111,13 @@ impl Workers {
     pub(crate) fn new(name: &CStr) -> Result<Self> {
         let set = Arc::pin_init(DeferrableTimer::new(WorkerSet::new()), GFP_KERNEL)?;
         let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
+        let worker =
+            |whose, stats| Arc::pin_init(LoopWorker::new(set.clone(), whose, stats), GFP_KERNEL);
         Ok(Self {
             queue: OwnedQueue::new_unbound_freezable(name)?,
-            root: Arc::pin_init(LoopWorker::new(set.clone(), None, stats), GFP_KERNEL)?,
+            // They are told as one: who looks for workers looks for those of cgroups.
+            root: worker(Whose::Root, stats.clone())?,
+            swap: worker(Whose::Swap, stats)?,
             set,
         })
     }
@@ -116,11 +126,12 @@ impl Workers {
     /// the device has no backing file. Any context, does not sleep.
     pub(crate) fn queue(&self, rq: Request<LoopDevice>) {
         let charge = rq.blkcg().map(Charge::to);
-        let at = Instant::now();
+        let came = rq.start_time().unwrap_or_else(Nanos::now);
         let mut inner = self.set.inner.lock();
         let Inner {
             backing,
             root,
+            swap,
             tree,
             fallbacks,
             ..
@@ -130,23 +141,24 @@ impl Workers {
             rq.end(BlkStatus::IOERR);
             return;
         };
-        let worker = charge
-            .as_ref()
-            .map(|charge| self.find_or_make(tree, charge.blkcg()));
-        let (cmds, work, charge) = match worker {
-            Some(Some(worker)) => (&mut worker.cmds, &worker.work, charge),
-            Some(None) => {
-                *fallbacks += 1;
-                (root, &self.root, None)
-            }
+        let (cmds, work, charge) = match &charge {
+            _ if rq.is_swap() => (swap, &self.swap, charge),
+            Some(to) => match self.find_or_make(tree, to.blkcg()) {
+                Some(worker) => (&mut worker.cmds, &worker.work, charge),
+                None => {
+                    *fallbacks += 1;
+                    (root, &self.root, None)
+                }
+            },
             None => (root, &self.root, None),
         };
         let queued = Queued {
             backing,
             charge,
-            at,
+            came,
+            taken: came,
         };
-        cmds.push_back(rq, queued);
+        cmds.waiting.push_back(rq, queued);
         if !cmds.scheduled {
             cmds.scheduled = true;
             // Fails if the work is queued already, and then the reference comes
@@ -167,7 +179,7 @@ impl Workers {
             rbtree::Entry::Vacant(entry) => {
                 let node = RBTreeNodeReservation::new(GFP_NOWAIT).ok()?;
                 let stats = Arc::new(Stats::new(), GFP_NOWAIT).ok()?;
-                let work = LoopWorker::new(self.set.clone(), Some(css.get()), stats);
+                let work = LoopWorker::new(self.set.clone(), Whose::Css(css.get()), stats);
                 let worker = CssWorker {
                     cmds: CmdQueue::new(),
                     work: Arc::pin_init(work, GFP_NOWAIT).ok()?,
@@ -240,6 +252,8 @@ struct Inner {
     backing: Option<Arc<Backing>>,
     /// The rootcg queue.
     root: CmdQueue,
+    /// The swap queue.
+    swap: CmdQueue,
     /// The workers of other cgroups.
     tree: RBTree<CssKey, CssWorker>,
     /// How many commands went to the rootcg queue because there was no memory
@@ -250,11 +264,12 @@ struct Inner {
 }
 
 impl Inner {
-    /// Returns the queue of `css`, or the rootcg queue for `None`.
-    fn queue_of(&mut self, css: Option<&BlkcgCss>) -> Option<&mut CmdQueue> {
-        match css {
-            None => Some(&mut self.root),
-            Some(css) => Some(&mut self.tree.get_mut(&css.key())?.cmds),
+    /// Returns the queue of a worker.
+    fn queue_of(&mut self, whose: &Whose) -> Option<&mut CmdQueue> {
+        match whose {
+            Whose::Root => Some(&mut self.root),
+            Whose::Swap => Some(&mut self.swap),
+            Whose::Css(css) => Some(&mut self.tree.get_mut(&css.key())?.cmds),
         }
     }
 
@@ -327,9 +342,7 @@ impl CssWorker {
 /// The commands that wait for one worker.
 struct CmdQueue {
     waiting: RequestList<LoopDevice>,
-    /// Length of `waiting`.
-    queued: u32,
-    /// How many of its commands are being executed.
+    /// How many of its commands the worker has taken.
     running: u32,
     /// Whether the worker is busy; see the head of this file.
     scheduled: bool,
@@ -341,22 +354,10 @@ impl CmdQueue {
     fn new() -> Self {
         Self {
             waiting: RequestList::new(),
-            queued: 0,
             running: 0,
             scheduled: false,
             idle_since: 0,
         }
-    }
-
-    fn push_back(&mut self, rq: Request<LoopDevice>, queued: Queued) {
-        self.waiting.push_back(rq, queued);
-        self.queued += 1;
-    }
-
-    fn pop_front(&mut self) -> Option<LoopCmd> {
-        let (rq, queued) = self.waiting.pop_front()?;
-        self.queued -= 1;
-        Some(LoopCmd::new(rq, queued))
     }
 }
 
@@ -367,6 +368,7 @@ impl WorkerSet {
                 Inner {
                     backing: None,
                     root: CmdQueue::new(),
+                    swap: CmdQueue::new(),
                     tree: RBTree::new(),
                     fallbacks: 0,
                     gone: Totals::default(),
@@ -376,22 +378,30 @@ impl WorkerSet {
         })
     }
 
-    /// Returns the next command of `css`. If there is none its worker is idle
-    /// from now on, and must return without looking again.
-    fn next_cmd(this: &DeferrableTimer<Self>, css: Option<&BlkcgCss>) -> Option<LoopCmd> {
+    /// Takes all commands that wait for a worker, of which it has `unfinished` from
+    /// before. If there is none at all the worker is idle from now on, and must return
+    /// without looking again.
+    ///
+    /// To take all at once is to take the lock, and to look for the css, only once for
+    /// them.
+    fn next_cmds(
+        this: &DeferrableTimer<Self>,
+        whose: &Whose,
+        unfinished: u32,
+    ) -> Option<RequestList<LoopDevice>> {
         // What leaves the tree is dropped outside the lock.
         let freed;
         let mut inner = this.inner.lock();
         let detached = inner.backing.is_none();
-        let cmds = inner.queue_of(css)?;
-        if let Some(cmd) = cmds.pop_front() {
-            cmds.running = 1;
-            return Some(cmd);
+        let cmds = inner.queue_of(whose)?;
+        let waiting = cmds.waiting.take();
+        cmds.running = waiting.len() + unfinished;
+        if cmds.running > 0 {
+            return Some(waiting);
         }
-        cmds.running = 0;
         cmds.scheduled = false;
         cmds.idle_since = timer::jiffies();
-        if let Some(css) = css {
+        if let Whose::Css(css) = whose {
             let idle_since = cmds.idle_since;
             if detached || css.is_dying() {
                 freed = inner.remove(css);
@@ -406,6 +416,11 @@ impl WorkerSet {
         None
     }
 }
+
+/// How many commands are begun before devices get what was submitted for them: half of
+/// what the block layer takes for a batch (`BLK_MAX_REQUEST_COUNT`), as a command can make
+/// more than one request.
+const BATCH: u32 = 16;
 
 /// How often idle workers are looked at, in seconds: nobody tells us when a cgroup
 /// is removed, and it cannot go while a worker holds it.
@@ -444,14 +459,33 @@ impl TimerCallback for WorkerSet {
     }
 }
 
+/// Whose commands a worker executes.
+enum Whose {
+    /// Those of the root cgroup, and of none.
+    Root,
+    /// Those for swap, of whatever cgroup.
+    Swap,
+    /// Those of a cgroup.
+    Css(ARef<BlkcgCss>),
+}
+
+impl Whose {
+    /// Returns the cgroup of a worker that is in the tree.
+    fn css(&self) -> Option<&ARef<BlkcgCss>> {
+        match self {
+            Self::Css(css) => Some(css),
+            Self::Root | Self::Swap => None,
+        }
+    }
+}
+
 /// The work item of a worker.
 #[pin_data]
 pub(crate) struct LoopWorker {
     #[pin]
     work: Work<Self>,
     set: Arc<DeferrableTimer<WorkerSet>>,
-    /// Whose commands it executes; `None` for the rootcg queue.
-    css: Option<ARef<BlkcgCss>>,
+    whose: Whose,
     /// What it has done. What the backing file does for it ends without it.
     stats: Arc<Stats>,
 }
@@ -463,23 +497,84 @@ impl_has_work! {
 impl LoopWorker {
     fn new(
         set: Arc<DeferrableTimer<WorkerSet>>,
-        css: Option<ARef<BlkcgCss>>,
+        whose: Whose,
         stats: Arc<Stats>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
             work <- new_work!("LoopWorker::work"),
             set,
-            css,
+            whose,
             stats,
         })
     }
 }
 
 impl LoopWorker {
+    /// Executes commands until there are none. Sleeps.
+    fn execute_all(&self) {
+        // What the file has begun to read, in the order in which it has.
+        let mut reading = RequestList::new();
+        while let Some(mut waiting) = WorkerSet::next_cmds(&self.set, &self.whose, reading.len()) {
+            let taken = Nanos::now();
+            while let Some(cmd) = LoopCmd::next_of(&mut waiting, taken) {
+                let is_last = waiting.is_empty();
+                let alone = is_last && reading.is_empty();
+                let mut begin_some = |cmd| self.begin_some(cmd, &mut waiting, &mut reading, taken);
+                let not_begun = match cmd.can_begin(alone) {
+                    true if is_last => begin_some(cmd),
+                    true => plugged(self.stats.unplugging(), || begin_some(cmd)),
+                    false => Some(cmd),
+                };
+                if let Some(cmd) = not_begun {
+                    cmd.execute(&self.stats);
+                    self.execute_first(&mut reading);
+                }
+                task::cond_resched();
+            }
+            // One at a time, so that none of them waits for what comes meanwhile, nor
+            // that for all of them.
+            self.execute_first(&mut reading);
+        }
+    }
+
+    /// Executes the first command that the file has begun to read. Sleeps.
+    fn execute_first(&self, reading: &mut RequestList<LoopDevice>) {
+        if let Some(cmd) = LoopCmd::again(reading) {
+            cmd.execute(&self.stats);
+        }
+    }
+
+    /// Begins `first` and those that wait, up to as many as make a batch. Stops at one that
+    /// cannot be begun, and returns that. Sleeps.
+    fn begin_some(
+        &self,
+        first: LoopCmd,
+        waiting: &mut RequestList<LoopDevice>,
+        reading: &mut RequestList<LoopDevice>,
+        taken: Nanos,
+    ) -> Option<LoopCmd> {
+        let mut cmd = first;
+        for left in (0..BATCH).rev() {
+            match cmd.begin(&self.stats) {
+                Begun::Done => (),
+                Begun::Reading(cmd) => cmd.wait_in(reading),
+                Begun::Not(cmd) => return Some(cmd),
+            }
+            if left == 0 {
+                break;
+            }
+            cmd = LoopCmd::next_of(waiting, taken)?;
+            if !cmd.can_begin(waiting.is_empty() && reading.is_empty()) {
+                return Some(cmd);
+            }
+        }
+        None
+    }
+
     /// Returns whether the cgroup has been removed, so that no more commands will
     /// come.
     fn is_dying(&self) -> bool {
-        self.css.as_ref().is_some_and(|css| css.is_dying())
+        self.whose.css().is_some_and(|css| css.is_dying())
     }
 }
 
@@ -489,9 +584,6 @@ impl WorkItem for LoopWorker {
     /// Executes commands until there are none. Process context.
     fn run(this: Arc<Self>) {
         let _scope = task::BackingIoScope::enter();
-        while let Some(cmd) = WorkerSet::next_cmd(&this.set, this.css.as_deref()) {
-            cmd.execute(this.stats.clone());
-            task::cond_resched();
-        }
+        this.execute_all();
     }
 }

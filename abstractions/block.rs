@@ -7,6 +7,7 @@ pub(crate) mod disk;
 pub(crate) mod limits;
 pub(crate) mod major;
 pub(crate) mod mq;
+pub(crate) mod plug;
 pub(crate) mod registration;
 pub(crate) mod segments;
 pub(crate) mod transfer;

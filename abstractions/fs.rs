@@ -257,6 +257,13 @@ impl BackingFile {
         to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 0) })
     }
 
+    /// Makes everything that was written durable, and all that it takes to read it; not
+    /// when it was written.
+    pub(crate) fn fdatasync(&self) -> Result {
+        // SAFETY: The file is alive.
+        to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 1) })
+    }
+
     /// Changes the allocation of `len` bytes at byte `pos`. `EOPNOTSUPP` if the
     /// file cannot do this.
     pub(crate) fn fallocate(&self, mode: FallocateMode, pos: u64, len: u64) -> Result {
@@ -274,6 +281,13 @@ impl BackingFile {
     pub(crate) fn has_fallocate(&self) -> bool {
         // SAFETY: The file is alive.
         unsafe { (*self.f_op()).fallocate.is_some() }
+    }
+
+    /// Returns whether the file can be read so that one need not wait for the device
+    /// below it, see [`Access::nowait`](kiocb::Access::nowait).
+    pub(crate) fn has_nowait(&self) -> bool {
+        // SAFETY: The file is alive; what it can do does not change.
+        unsafe { (*self.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_NOWAIT != 0 }
     }
 
     /// Returns whether the file can be [flushed](Self::fsync).

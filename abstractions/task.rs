@@ -5,7 +5,14 @@
 //! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
 
 use super::bindings;
-use kernel::types::NotThreadSafe;
+use kernel::{
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
+    task::Task,
+    types::NotThreadSafe, //
+};
 
 /// While this lives, the current task is one that others wait for in order to
 /// write back memory: its allocations do not start I/O (`PF_MEMALLOC_NOIO`),
@@ -39,6 +46,34 @@ impl Drop for BackingIoScope {
                 bindings::RUST_LOOP_CONST_PF_LOOP_WORKER,
             )
         };
+    }
+}
+
+/// Tells a task that it is itself: what a function that is called from anywhere asks to
+/// find out whether that is a certain place in a certain task.
+pub(crate) struct TaskMark(Atomic<usize>);
+
+impl TaskMark {
+    /// Returns a mark that is not set.
+    pub(crate) const fn new() -> Self {
+        Self(Atomic::new(0))
+    }
+
+    /// Calls `f` with the mark set for the current task, not within itself. If several tasks
+    /// do this at a time some may find that they are not here.
+    pub(crate) fn set_during(&self, f: impl FnOnce()) {
+        self.0.store(Task::current_raw() as usize, Relaxed);
+        f();
+        self.0.store(0, Relaxed);
+    }
+
+    /// Returns whether this is called, not from an interrupt, by a function that
+    /// [`Self::set_during`] has called. Any context.
+    pub(crate) fn is_here(&self) -> bool {
+        // SAFETY: Has no preconditions.
+        let in_task = unsafe { bindings::rust_loop_helper_in_task() };
+        // What the current task has stored it finds; any other value is not its own.
+        in_task && self.0.load(Relaxed) == Task::current_raw() as usize
     }
 }
 

@@ -35,6 +35,27 @@ void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec
 	*bvec = mp_bvec_iter_bvec(bio->bi_io_vec, *iter);
 }
 
+/*
+ * How much of the bio's first segment is done. 7.3 renamed the field
+ * (bi_bvec_done, bi_offset), but not what is computed from it.
+ */
+unsigned int rust_loop_helper_bio_segment_done(const struct bio *bio)
+{
+	return mp_bvec_iter_offset(bio->bi_io_vec, bio->bi_iter) -
+	       bio->bi_io_vec[bio->bi_iter.bi_idx].bv_offset;
+}
+
+unsigned int rust_loop_helper_bio_nr_bvec(const struct bio *bio)
+{
+	struct bvec_iter iter;
+	struct bio_vec bvec;
+	unsigned int nr = 0;
+
+	bio_for_each_bvec(bvec, bio, iter)
+		nr++;
+	return nr;
+}
+
 void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec_iter *iter,
 					      unsigned int bytes)
 {

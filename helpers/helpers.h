@@ -26,6 +26,8 @@ unsigned short rust_loop_helper_req_get_ioprio(struct request *rq);
 unsigned int rust_loop_helper_blk_rq_nr_bvec(struct request *rq);
 void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec_iter *iter,
 					struct bio_vec *bvec);
+unsigned int rust_loop_helper_bio_segment_done(const struct bio *bio);
+unsigned int rust_loop_helper_bio_nr_bvec(const struct bio *bio);
 void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec_iter *iter,
 					      unsigned int bytes);
 void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q);
@@ -85,6 +87,7 @@ unsigned int rust_loop_helper_current_set_flags(unsigned int flags);
 void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flags);
 void rust_loop_helper_cond_resched(void);
 bool rust_loop_helper_capable_sys_admin(void);
+bool rust_loop_helper_in_task(void);
 void rust_loop_helper_memalloc_retry_wait(void);
 
 /* sync.c */

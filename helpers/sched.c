@@ -29,6 +29,11 @@ bool rust_loop_helper_capable_sys_admin(void)
 	return capable(CAP_SYS_ADMIN);
 }
 
+bool rust_loop_helper_in_task(void)
+{
+	return in_task();
+}
+
 void rust_loop_helper_memalloc_retry_wait(void)
 {
 	memalloc_retry_wait(GFP_NOIO);

@@ -22,20 +22,33 @@ use kernel::{
 /// How long a command is tried.
 const PATIENCE: Delta = Delta::from_secs(10);
 
+/// The most moments that pass between two attempts: about a second.
+///
+/// An attempt that a cgroup has no memory for makes the kernel look for somebody to kill,
+/// and if there is nobody, write to its log what it has looked at, a hundred lines.
+const MOST_MOMENTS: u32 = 50;
+
 /// The attempts at one command.
 pub(super) struct Retries<'a> {
     stats: &'a Stats,
     since: Option<Instant<Monotonic>>,
+    /// How many moments pass before the next attempt.
+    moments: u32,
 }
 
 impl<'a> Retries<'a> {
     /// `stats` are those of whose command it is: after one has run out of patience,
     /// the next ones have none until one succeeds.
     pub(super) fn new(stats: &'a Stats) -> Self {
-        Self { stats, since: None }
+        Self {
+            stats,
+            since: None,
+            moments: 1,
+        }
     }
 
-    /// Returns whether to try again after an error, having waited for a moment. Sleeps.
+    /// Returns whether to try again after an error, having waited for a moment; each time
+    /// for twice as long. Sleeps.
     pub(super) fn again(&mut self, err: Error) -> bool {
         if (err != ENOMEM && err != EAGAIN) || self.stats.is_starved() {
             return false;
@@ -46,7 +59,10 @@ impl<'a> Retries<'a> {
             return false;
         }
         self.stats.retried();
-        task::wait_for_memory();
+        for _ in 0..self.moments {
+            task::wait_for_memory();
+        }
+        self.moments = (2 * self.moments).min(MOST_MOMENTS);
         true
     }
 

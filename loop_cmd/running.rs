@@ -23,7 +23,8 @@ use crate::{
             },
             transfer::{
                 Transfer,
-                TransferContext, //
+                TransferContext,
+                Within, //
             },
         },
         fs::{
@@ -31,6 +32,7 @@ use crate::{
             BackingFile, //
         },
         task::BackingIoScope,
+        time::Nanos,
     },
     loop_device::{
         backing::Backing,
@@ -39,12 +41,7 @@ use crate::{
 };
 use kernel::{
     prelude::*,
-    sync::Arc,
-    time::{
-        Delta,
-        Instant,
-        Monotonic, //
-    },
+    sync::Arc, //
 };
 
 /// What goes with a request while it is being executed.
@@ -54,9 +51,6 @@ pub(crate) struct Running {
     /// What is asked for, as it is when the request comes.
     op: Op,
     bytes: u32,
-    /// How long it has waited.
-    waited: Delta,
-    begin: Instant<Monotonic>,
     /// How much the file has transferred, in bytes.
     transferred: u32,
     /// Whether the file was given the command.
@@ -65,12 +59,9 @@ pub(crate) struct Running {
 
 impl Running {
     pub(super) fn new(rq: &Request<LoopDevice>, queued: Queued, stats: Arc<Stats>) -> Self {
-        let begin = Instant::now();
         Self {
             op: rq.op(),
             bytes: rq.bytes(),
-            waited: begin - queued.at,
-            begin,
             transferred: 0,
             is_pending: false,
             queued,
@@ -82,8 +73,9 @@ impl Running {
         self.op
     }
 
-    pub(super) fn queued(&self) -> &Queued {
-        &self.queued
+    /// Returns what the request carried when it waited.
+    pub(super) fn into_queued(self) -> Queued {
+        self.queued
     }
 
     pub(super) fn backing(&self) -> &Backing {
@@ -112,8 +104,8 @@ impl Running {
         })
     }
 
-    /// Accounts for the command and ends it. Any context but the end of somebody else's
-    /// I/O.
+    /// Accounts for the command and ends it. Any context, but not within the end of another
+    /// device's I/O, unless that is within ours at the top of the worker's stack.
     pub(super) fn end(self, rq: Request<LoopDevice>, status: BlkStatus) {
         self.account(status);
         rq.end(status);
@@ -125,11 +117,18 @@ impl Running {
         rq.end_later(status);
     }
 
+    /// Has what the file has not done done by a thread. Any context.
+    fn defer(self, rq: Request<LoopDevice>) {
+        self.stats.deferred();
+        rq.defer(self);
+    }
+
     /// Accounts for the command, and lets go of all that goes with it.
     fn account(self, status: BlkStatus) {
-        let ran = self.begin.elapsed();
+        let Queued { came, taken, .. } = self.queued;
+        let ran = Nanos::now().since(taken);
         self.stats
-            .account(self.op, self.bytes, status, self.waited, ran);
+            .account(self.op, self.bytes, status, taken.since(came), ran);
         if self.is_pending {
             self.stats.returned();
         }
@@ -145,6 +144,7 @@ pub(super) fn access(rq: &Request<LoopDevice>, direct: bool) -> Access {
     Access {
         direct,
         dsync: rq.is_fua(),
+        nowait: false,
         ioprio: rq.ioprio(),
     }
 }
@@ -158,15 +158,22 @@ impl Transfer<LoopDevice> for Running {
         self.backing().transfers()
     }
 
-    fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>) {
-        match result {
-            Ok(n) if n >= self.bytes as usize => return self.end_later(rq, BlkStatus::OK),
-            Ok(n) => self.transferred = n as u32,
-            Err(err) if transfer::may_succeed_otherwise(err) => (),
-            Err(err) => return self.end_later(rq, err.into()),
+    fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>, within: Within) {
+        let status = match result {
+            Ok(n) if n >= self.bytes as usize => BlkStatus::OK,
+            Ok(n) => {
+                self.transferred = n as u32;
+                return self.defer(rq);
+            }
+            Err(err) if transfer::may_succeed_otherwise(err) => return self.defer(rq),
+            Err(err) => err.into(),
+        };
+        // In the worker's own task, with all that was called to submit it returned from,
+        // the softirq would only be a detour, by way of yet another task.
+        match within == Within::Submission || self.stats.unplugging().is_here() {
+            true => self.end(rq, status),
+            false => self.end_later(rq, status),
         }
-        self.stats.deferred();
-        rq.defer(self);
     }
 
     /// Does through the page cache what the file did not do past it: that the file has

@@ -2,16 +2,16 @@
 
 //! What has been done, and how long it took.
 
-use crate::abstractions::block::mq::{
-    BlkStatus,
-    Op, //
-};
-use kernel::{
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+use crate::abstractions::{
+    block::mq::{
+        BlkStatus,
+        Op, //
     },
-    time::Delta, //
+    task::TaskMark,
+};
+use kernel::sync::atomic::{
+    Atomic,
+    Relaxed, //
 };
 
 /// Counters of one worker. Read and written in any context, without locks.
@@ -28,6 +28,8 @@ pub(crate) struct Stats {
     pending: Atomic<i32>,
     /// Whether commands fail at once if there is no memory.
     starved: Atomic<bool>,
+    /// The worker, while devices get from it what it has submitted.
+    unplugging: TaskMark,
 }
 
 /// What [`Stats`] were at one moment.
@@ -65,7 +67,13 @@ impl Stats {
             retries: Counter::default(),
             pending: Atomic::new(0),
             starved: Atomic::new(false),
+            unplugging: TaskMark::new(),
         }
+    }
+
+    /// Returns the mark of the worker while devices get from it what it has submitted.
+    pub(crate) fn unplugging(&self) -> &TaskMark {
+        &self.unplugging
     }
 
     /// Accounts for a command that is given to the backing file.
@@ -101,8 +109,9 @@ impl Stats {
         self.starved.store(starved, Relaxed);
     }
 
-    /// Accounts for a command that is about to end.
-    pub(super) fn account(&self, op: Op, bytes: u32, status: BlkStatus, waited: Delta, ran: Delta) {
+    /// Accounts for a command that is about to end, having waited and been executed for
+    /// so many nanoseconds.
+    pub(super) fn account(&self, op: Op, bytes: u32, status: BlkStatus, waited: u64, ran: u64) {
         self.completed.add(1);
         match (status == BlkStatus::OK, op) {
             (true, Op::Read) => self.read.add(bytes.into()),
@@ -112,8 +121,8 @@ impl Stats {
             (false, _) if status == BlkStatus::NOTSUPP => (),
             (false, _) => self.errors.add(1),
         }
-        self.waiting.add(waited.as_nanos().unsigned_abs());
-        self.running.add(ran.as_nanos().unsigned_abs());
+        self.waiting.add(waited);
+        self.running.add(ran);
     }
 
     /// Returns what they are now.

@@ -16,7 +16,10 @@ use crate::{
                 Request,
                 SECTOR_SIZE, //
             },
-            segments::BvecIter,
+            segments::{
+                BvecIter,
+                PartSpace, //
+            },
         },
         errno::eopnotsupp,
         fs::kiocb::Access,
@@ -41,18 +44,35 @@ pub(super) fn run(
     let is_write = rq.op() == Op::Write;
     let file = backing.file();
     let mut progress = Progress::new(backing.file_pos(rq.pos()), access, retries);
-    let mut segments = rq.segments();
-    while let Some(mut chunk) = segments.next_chunk() {
+    let (mut segments, mut space) = (rq.segments(), PartSpace::new());
+    while let Some(mut iter) = segments.next_part(&mut space) {
         if is_write {
-            let mut iter = chunk.source();
             progress.advance(&mut iter, |iter, pos, access| file.write(pos, iter, access));
         } else {
-            let mut iter = chunk.dest();
             progress.advance(&mut iter, |iter, pos, access| file.read(pos, iter, access));
             iter.zero_rest();
         }
     }
     progress.finish(rq)
+}
+
+/// Reads what the request asks for if the file has all of it in memory, and returns
+/// whether it has. The file begins to read the first of what it has not. Sleeps, but not
+/// for that. The file must be one that [can do that](Access::nowait).
+pub(super) fn read_cached(rq: &Request<LoopDevice>, backing: &Backing, access: Access) -> bool {
+    let access = Access {
+        nowait: true,
+        ..access
+    };
+    let mut pos = backing.file_pos(rq.pos());
+    let (mut segments, mut space) = (rq.segments(), PartSpace::new());
+    while let Some(mut iter) = segments.next_part(&mut space) {
+        match backing.file().read(pos, &mut iter, access) {
+            Ok(n) if iter.len() == 0 => pos += n as u64,
+            _ => return false,
+        }
+    }
+    true
 }
 
 /// Returns whether what failed past the page cache with `err` may succeed through it,

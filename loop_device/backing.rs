@@ -26,7 +26,7 @@ use kernel::sync::{
 ///
 /// Every command holds the one that was the device's when it came, so this never
 /// changes, but for the flags, which commands do not look at (except for
-/// `READ_ONLY`, which stays). New settings make a new one.
+/// `READ_ONLY` and `DIRECT_IO`, which stay). New settings make a new one.
 pub(crate) struct Backing {
     file: Arc<BackingFile>,
     /// For direct I/O; that of the device.

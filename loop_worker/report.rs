@@ -81,13 +81,13 @@ impl Report {
             if workers <= lines.capacity() {
                 let now = timer::jiffies();
                 for worker in inner.tree.values() {
-                    let Some(css) = &worker.work.css else {
+                    let Some(css) = worker.work.whose.css() else {
                         continue;
                     };
                     let idle = now.wrapping_sub(worker.cmds.idle_since);
                     let line = Line {
                         css: css.clone(),
-                        queued: worker.cmds.queued,
+                        queued: worker.cmds.waiting.len(),
                         running: worker.cmds.running,
                         pending: worker.work.stats.pending(),
                         totals: worker.work.stats.totals(),
@@ -115,7 +115,11 @@ impl Show for Report {
         let lines = self.lines()?;
         let (queued, running, fallbacks) = {
             let inner = self.set.inner.lock();
-            (inner.root.queued, inner.root.running, inner.fallbacks)
+            (
+                inner.root.waiting.len() + inner.swap.waiting.len(),
+                inner.root.running + inner.swap.running,
+                inner.fallbacks,
+            )
         };
         seq_print!(
             out,
@@ -198,13 +202,14 @@ impl Show for Summary {
         let (mut workers, mut idle) = (0u32, 0u32);
         let mut pending = root.stats.pending();
         let inner = set.inner.lock();
-        let (mut queued, mut running) = (inner.root.queued, inner.root.running);
+        let mut queued = inner.root.waiting.len() + inner.swap.waiting.len();
+        let mut running = inner.root.running + inner.swap.running;
         totals.add(&inner.gone);
         for worker in inner.tree.values() {
             workers += 1;
             idle += u32::from(!worker.is_busy());
             pending += worker.work.stats.pending();
-            queued += worker.cmds.queued;
+            queued += worker.cmds.waiting.len();
             running += worker.cmds.running;
             totals.add(&worker.work.stats.totals());
         }

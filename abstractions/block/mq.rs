@@ -15,7 +15,8 @@
 
 use super::super::{
     bindings,
-    cgroup::BlkcgCss, //
+    cgroup::BlkcgCss,
+    time::Nanos, //
 };
 use super::{
     segments::Segments,
@@ -209,6 +210,19 @@ impl<T: Operations> Request<T> {
         unsafe { bindings::rust_loop_helper_req_get_ioprio(self.rq.as_ptr()) }
     }
 
+    /// Returns when the request was made, if the block layer accounts for it.
+    pub(crate) fn start_time(&self) -> Option<Nanos> {
+        // SAFETY: By the type invariant the request is valid and started.
+        let (flags, ns) = unsafe {
+            (
+                (*self.rq.as_ptr()).rq_flags,
+                (*self.rq.as_ptr()).start_time_ns,
+            )
+        };
+        // Otherwise the time may be that of the last request that was here.
+        (flags & bindings::RUST_LOOP_CONST_RQF_IO_STAT != 0).then_some(Nanos::from_block(ns))
+    }
+
     /// Returns the cgroup to which the request is charged (that of its first
     /// bio); `None` if that is the root or there is no bio.
     pub(crate) fn blkcg(&self) -> Option<&BlkcgCss> {
@@ -222,7 +236,8 @@ impl<T: Operations> Request<T> {
     /// Returns the request's memory, from its beginning, for one transfer. There
     /// is none unless the request reads or writes.
     pub(crate) fn segments(&self) -> Segments<'_> {
-        let bio = match self.op() {
+        let op = self.op();
+        let bio = match op {
             // SAFETY: By the type invariant the request is valid.
             Op::Read | Op::Write => unsafe { (*self.rq.as_ptr()).bio },
             _ => core::ptr::null_mut(),
@@ -230,7 +245,7 @@ impl<T: Operations> Request<T> {
         // SAFETY: The bios of a read or write have segments for all that they
         // transfer. The request cannot be ended or advanced while `self` is
         // borrowed.
-        unsafe { Segments::new(bio) }
+        unsafe { Segments::new(bio, op == Op::Write) }
     }
 
     /// Stops the block layer from sending discards to this queue, without
@@ -301,16 +316,11 @@ impl<T: Operations> Request<T> {
         }
     }
 
-    /// Returns the first bio of a request that has some.
-    pub(super) fn first_bio(&self) -> *mut bindings::bio {
+    /// Returns the bio of a request that consists of a single one.
+    pub(super) fn only_bio(&self) -> Option<NonNull<bindings::bio>> {
         // SAFETY: By the type invariant the request is valid and started.
-        unsafe { (*self.rq.as_ptr()).bio }
-    }
-
-    /// Returns whether the request consists of a single bio.
-    pub(super) fn has_one_bio(&self) -> bool {
-        // SAFETY: By the type invariant the request is valid and started.
-        unsafe { (*self.rq.as_ptr()).bio == (*self.rq.as_ptr()).biotail }
+        let (first, last) = unsafe { ((*self.rq.as_ptr()).bio, (*self.rq.as_ptr()).biotail) };
+        NonNull::new(first).filter(|_| first == last)
     }
 
     /// Returns how many segments the request's memory has. The request must read or
@@ -357,12 +367,13 @@ impl<T: Operations> Drop for Request<T> {
 ///
 /// # Invariants
 ///
-/// `head` starts a chain through `Waiting::next`, which ends at `tail`. Each request
-/// in it fulfils the invariants of [`Request`] but for being in this list, and there
+/// `head` starts a chain of `len` through `Waiting::next`, which ends at `tail`. Each
+/// request in it fulfils the invariants of [`Request`] but for being in this list, and there
 /// is a [`Waiting`] in its memory.
 pub(crate) struct RequestList<T: Operations> {
     head: Option<NonNull<bindings::request>>,
     tail: Option<NonNull<bindings::request>>,
+    len: u32,
     _p: PhantomData<fn() -> T>,
 }
 
@@ -375,8 +386,24 @@ impl<T: Operations> RequestList<T> {
         Self {
             head: None,
             tail: None,
+            len: 0,
             _p: PhantomData,
         }
+    }
+
+    /// Returns how many requests there are.
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    /// Returns whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.head.is_none()
+    }
+
+    /// Takes all requests out of the list, into another.
+    pub(crate) fn take(&mut self) -> Self {
+        core::mem::replace(self, Self::new())
     }
 
     /// Appends a request and the data that goes with it. Any context.
@@ -388,6 +415,7 @@ impl<T: Operations> RequestList<T> {
         //
         // SAFETY: The request is ours, so its memory is, too.
         unsafe { waiting.write(Waiting { next: None, queued }) };
+        self.len += 1;
         match self.tail.replace(rq) {
             None => self.head = Some(rq),
             Some(tail) => {
@@ -409,6 +437,7 @@ impl<T: Operations> RequestList<T> {
         // SAFETY: The request was in this list, so its memory is initialised. It is
         // read out once, as the request is not in a list any more.
         let Waiting { next, queued }: Waiting<T> = unsafe { rq.memory().cast().read() };
+        self.len -= 1;
         self.head = next;
         if next.is_none() {
             self.tail = None;

@@ -5,9 +5,10 @@
 //!
 //! A request is a chain of bios, each with a table of segments, of which the
 //! bio may cover only a part: a bio that was split begins in the middle of a
-//! segment. [`Segments`] walks all of that and hands it out in [`Chunk`]s of a
-//! bounded number of segments, which live on the stack, so that a transfer
-//! needs no allocation, whatever the shape of the request.
+//! segment. [`Segments`] walks all of that and hands it out in parts. The most
+//! common request has one bio: that is one part, and its segments are taken where
+//! they are. Those of several bios are gathered in a [`PartSpace`] on the stack, so
+//! that a transfer needs no allocation, whatever the shape of the request.
 //!
 //! C headers: [`include/linux/bvec.h`](srctree/include/linux/bvec.h),
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
@@ -19,19 +20,30 @@ use core::{
 };
 use kernel::types::Opaque;
 
-/// Segments per [`Chunk`]: 512 bytes of stack, and 128 KiB of data at the least
-/// if the segments are whole pages.
-const SEGMENTS_PER_CHUNK: usize = 32;
+/// Segments that are gathered for one part: 512 bytes of stack, and 128 KiB of data at
+/// the least if the segments are whole pages.
+const SEGMENTS_PER_PART: usize = 32;
+
+/// Room for the segments of a part.
+pub(crate) struct PartSpace([MaybeUninit<bindings::bio_vec>; SEGMENTS_PER_PART]);
+
+impl PartSpace {
+    /// Returns room with nothing in it.
+    pub(crate) fn new() -> Self {
+        Self([MaybeUninit::uninit(); SEGMENTS_PER_PART])
+    }
+}
 
 /// A walk over the segments of one request.
 ///
 /// # Invariants
 ///
 /// `bio` is null or a bio of a request that stays as it is for `'a`, and `iter`
-/// is a valid position within it.
+/// is a valid position within it. `direction` is that in which the request transfers.
 pub(crate) struct Segments<'a> {
     bio: *mut bindings::bio,
     iter: bindings::bvec_iter,
+    direction: u32,
     _p: PhantomData<&'a ()>,
 }
 
@@ -40,7 +52,7 @@ impl<'a> Segments<'a> {
     ///
     /// `bio` must be null or the first of a request's bios, and the request must
     /// be neither advanced nor ended during `'a`.
-    pub(super) unsafe fn new(bio: *mut bindings::bio) -> Self {
+    pub(super) unsafe fn new(bio: *mut bindings::bio, is_write: bool) -> Self {
         // INVARIANT: A bio's own iterator is a valid position within it.
         Self {
             bio,
@@ -50,27 +62,66 @@ impl<'a> Segments<'a> {
                 // SAFETY: The caller guarantees that `bio` is valid.
                 unsafe { (*bio).bi_iter }
             },
+            direction: if is_write {
+                bindings::ITER_SOURCE
+            } else {
+                bindings::ITER_DEST
+            },
             _p: PhantomData,
         }
     }
 
-    /// Returns the next segments of the request, or `None` after the last.
-    pub(crate) fn next_chunk(&mut self) -> Option<Chunk<'a>> {
-        let mut chunk = Chunk {
-            vecs: [bindings::bio_vec::default(); SEGMENTS_PER_CHUNK],
-            nr: 0,
-            bytes: 0,
-            _p: PhantomData,
-        };
-        for slot in &mut chunk.vecs {
-            let Some(vec) = self.next_segment() else {
-                break;
-            };
-            chunk.nr += 1;
-            chunk.bytes += vec.bv_len as usize;
-            *slot = vec;
+    /// Returns whether what is left begins with the last bio, all of it.
+    fn is_one_bio(&self) -> bool {
+        if self.bio.is_null() {
+            return false;
         }
-        (chunk.nr != 0).then_some(chunk)
+        // SAFETY: By the type invariant `bio` is valid if it is not null.
+        let (next, size) = unsafe { ((*self.bio).bi_next, (*self.bio).bi_iter.bi_size) };
+        next.is_null() && size == self.iter.bi_size
+    }
+
+    /// Returns an iterator over the next part of the request, or `None` after the last.
+    /// `space` is for its segments, should they have to be gathered.
+    pub(crate) fn next_part<'s>(&'s mut self, space: &'s mut PartSpace) -> Option<BvecIter<'s>> {
+        let inner = Opaque::<bindings::iov_iter>::uninit();
+        if self.is_one_bio() {
+            // SAFETY: There is a bio, and it stays for `'a`.
+            let iter = unsafe { bio_iter(self.bio, self.direction) };
+            // SAFETY: `inner` is valid for writes.
+            unsafe { inner.get().write(iter) };
+            self.bio = core::ptr::null_mut();
+        } else {
+            let (mut nr, mut bytes) = (0, 0);
+            for slot in &mut space.0 {
+                let Some(vec) = self.next_segment() else {
+                    break;
+                };
+                nr += 1;
+                bytes += vec.bv_len as usize;
+                slot.write(vec);
+            }
+            if nr == 0 {
+                return None;
+            }
+            // SAFETY: `inner` is valid for writes; there are `nr` segments of `bytes`
+            // bytes, which stay while `space` is borrowed.
+            unsafe {
+                bindings::iov_iter_bvec(
+                    inner.get(),
+                    self.direction,
+                    space.0.as_ptr().cast(),
+                    nr,
+                    bytes,
+                )
+            };
+        }
+        // INVARIANT: Initialised above, over memory that is there, and borrowed, for as
+        // long as the iterator lives.
+        Some(BvecIter {
+            inner,
+            _p: PhantomData,
+        })
     }
 
     /// Writes the next `nr` segments, or all if there are fewer, to `vecs`.
@@ -122,54 +173,32 @@ impl<'a> Segments<'a> {
     }
 }
 
-/// Some consecutive segments of a request.
+/// Returns an iterator over the memory of one bio, whose segments are taken where they
+/// are.
 ///
-/// # Invariants
+/// # Safety
 ///
-/// The first `nr` of `vecs` are segments, `bytes` long together, of a request
-/// that stays as it is for `'a`.
-pub(crate) struct Chunk<'a> {
-    vecs: [bindings::bio_vec; SEGMENTS_PER_CHUNK],
-    nr: usize,
-    bytes: usize,
-    _p: PhantomData<&'a ()>,
-}
-
-impl Chunk<'_> {
-    /// Returns an iterator for reading into the segments.
-    pub(crate) fn dest(&mut self) -> BvecIter<'_> {
-        self.iter(bindings::ITER_DEST)
-    }
-
-    /// Returns an iterator for writing from the segments.
-    pub(crate) fn source(&mut self) -> BvecIter<'_> {
-        self.iter(bindings::ITER_SOURCE)
-    }
-
-    fn iter(&mut self, direction: u32) -> BvecIter<'_> {
-        let inner = Opaque::uninit();
-        // INVARIANT: Initialised here, over memory that is borrowed for as long
-        // as the iterator lives.
-        //
-        // SAFETY: `inner` is valid for writes; by the type invariant there are
-        // `nr` segments of `bytes` bytes.
-        unsafe {
-            bindings::iov_iter_bvec(
-                inner.get(),
-                direction,
-                self.vecs.as_ptr(),
-                self.nr,
-                self.bytes,
-            )
+/// `bio` must be valid and have segments. The iterator must not be used after the bio has
+/// been advanced or completed.
+pub(super) unsafe fn bio_iter(bio: *const bindings::bio, direction: u32) -> bindings::iov_iter {
+    let mut iter = bindings::iov_iter::default();
+    // SAFETY: The caller guarantees that `bio` is valid, so that its position is within
+    // its table, which has the segments that are counted.
+    unsafe {
+        let pos = (*bio).bi_iter;
+        let table = (*bio).bi_io_vec.add(pos.bi_idx as usize);
+        let done = bindings::rust_loop_helper_bio_segment_done(bio);
+        let nr = match (*table).bv_len - done >= pos.bi_size {
+            true => 1,
+            false => bindings::rust_loop_helper_bio_nr_bvec(bio) as usize,
         };
-        BvecIter {
-            inner,
-            _p: PhantomData,
-        }
+        bindings::iov_iter_bvec(&mut iter, direction, table, nr, pos.bi_size as usize);
+        iter.iov_offset = done as usize;
     }
+    iter
 }
 
-/// A position in the memory of a [`Chunk`], moved on by what is transferred
+/// A position in the memory of a part of a request, moved on by what is transferred
 /// (`struct iov_iter`).
 ///
 /// # Invariants

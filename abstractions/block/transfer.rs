@@ -33,6 +33,7 @@ use super::{
         Operations,
         Request, //
     },
+    segments::bio_iter,
 };
 use core::{
     mem::{
@@ -74,11 +75,21 @@ pub(crate) trait Transfer<T: Operations>: Send + 'static {
 
     /// Called when a transfer has been done, with how many bytes it was or with
     /// the file's error. Any context: must not sleep.
-    fn done(self, rq: Request<T>, result: Result<usize>);
+    fn done(self, rq: Request<T>, result: Result<usize>, within: Within);
 
     /// Called for what was [deferred](Request::defer). Process context of a kernel
     /// thread, may sleep.
     fn resume(self, rq: Request<T>);
+}
+
+/// Within what a transfer is found to be done.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// The call of [`Request::transfer`], which the file has returned to.
+    Submission,
+    /// The end of what the file has done for it, as one of possibly many that end each
+    /// other. May be an interrupt.
+    Completion,
 }
 
 /// What the transfers of one device take, beyond what is in the requests. It is made
@@ -135,7 +146,7 @@ struct Flight<T: Operations> {
     result: isize,
     is_write: bool,
     array: Option<NonNull<MaybeUninit<SegmentArray>>>,
-    own: [bindings::bio_vec; OWN_SEGMENTS],
+    own: [MaybeUninit<bindings::bio_vec>; OWN_SEGMENTS],
     data: T::Transfer,
 }
 
@@ -175,9 +186,12 @@ impl<T: Operations> Request<T> {
             return Err((self, data));
         };
         iocb.ki_complete = Some(Self::complete_callback);
-        let segments = self.nr_segments();
-        let one_bio = self.has_one_bio();
-        let array = if one_bio || segments <= OWN_SEGMENTS {
+        let only_bio = self.only_bio();
+        let segments = match only_bio {
+            Some(_) => 0,
+            None => self.nr_segments(),
+        };
+        let array = if segments <= OWN_SEGMENTS {
             None
         } else if segments <= MAX_SEGMENTS {
             match parts.arrays.alloc() {
@@ -200,36 +214,33 @@ impl<T: Operations> Request<T> {
                 result: 0,
                 is_write,
                 array,
-                own: Default::default(),
+                own: [MaybeUninit::uninit(); OWN_SEGMENTS],
                 data,
             })
         };
         let flight = flight.as_ptr();
-        let mut iter = bindings::iov_iter::default();
-        // SAFETY: The memory is ours until the transfer is submitted. The segments go
-        // to one of the two arrays, both of which are large enough, or, with one bio,
-        // are where they are. They stay there until the request ends.
-        unsafe {
-            let vecs: *const bindings::bio_vec = if one_bio {
-                let bio = self.first_bio();
-                iter.iov_offset = (*bio).bi_iter.bi_bvec_done as usize;
-                (*bio).bi_io_vec.add((*bio).bi_iter.bi_idx as usize)
-            } else {
-                let vecs = match (*flight).array {
-                    Some(array) => array.as_ptr().cast(),
-                    None => (&raw mut (*flight).own).cast::<bindings::bio_vec>(),
-                };
-                self.segments().copy_to(vecs, segments);
-                vecs
-            };
-            let offset = iter.iov_offset;
-            let direction = match is_write {
-                true => bindings::ITER_SOURCE,
-                false => bindings::ITER_DEST,
-            };
-            bindings::iov_iter_bvec(&mut iter, direction, vecs, segments, bytes);
-            iter.iov_offset = offset;
-        }
+        let direction = match is_write {
+            true => bindings::ITER_SOURCE,
+            false => bindings::ITER_DEST,
+        };
+        // SAFETY: The memory is ours until the transfer is submitted. With one bio the
+        // segments are where they are, else they go to one of the two arrays, both of
+        // which are large enough. They stay there until the request ends.
+        let mut iter = unsafe {
+            match only_bio {
+                Some(bio) => bio_iter(bio.as_ptr(), direction),
+                None => {
+                    let vecs: *mut bindings::bio_vec = match array {
+                        Some(array) => array.as_ptr().cast(),
+                        None => (&raw mut (*flight).own).cast(),
+                    };
+                    let mut iter = bindings::iov_iter::default();
+                    self.segments().copy_to(vecs, segments);
+                    bindings::iov_iter_bvec(&mut iter, direction, vecs, segments, bytes);
+                    iter
+                }
+            }
+        };
         // The request is in flight from here on, and so not ours.
         let _ = ManuallyDrop::new(self);
         // SAFETY: `flight` and the segments stay until the last user is gone, and we
@@ -242,12 +253,12 @@ impl<T: Operations> Request<T> {
                 false => file.submit_read(&raw mut (*flight).iocb, &mut iter),
             };
             if ret == -(bindings::EIOCBQUEUED as isize) {
-                Self::put_flight(flight);
+                Self::put_flight(flight, Within::Submission);
             } else {
                 // The file does not call the completion function, so that we are the
                 // only user.
                 (*flight).result = ret;
-                Self::finish(flight);
+                Self::finish(flight, Within::Submission);
             }
         }
         Ok(())
@@ -288,12 +299,12 @@ impl<T: Operations> Request<T> {
     ///
     /// `flight` must be valid, and the caller must be a user of it, which it is not
     /// any more after this.
-    unsafe fn put_flight(flight: *mut Flight<T>) {
+    unsafe fn put_flight(flight: *mut Flight<T>, within: Within) {
         // SAFETY: The caller is a user, so this is valid. The order is full: what the
         // other user has written is seen by the last one.
         if unsafe { (*flight).users.fetch_sub(1, Full) } == 1 {
             // SAFETY: By the type invariant all is ours now.
-            unsafe { Self::finish(flight) };
+            unsafe { Self::finish(flight, within) };
         }
     }
 
@@ -302,7 +313,7 @@ impl<T: Operations> Request<T> {
     /// # Safety
     ///
     /// `flight` must be valid, and nobody else may use it any more.
-    unsafe fn finish(flight: *mut Flight<T>) {
+    unsafe fn finish(flight: *mut Flight<T>, within: Within) {
         // SAFETY: All of it is ours. Freeze protection, if this was a write, was taken
         // when it was submitted. `data` and `array` are taken out here, and not used
         // again where they were.
@@ -322,7 +333,7 @@ impl<T: Operations> Request<T> {
             }
             (Self::from_memory(flight.cast()), data, result)
         };
-        data.done(rq, to_len(result));
+        data.done(rq, to_len(result), within);
     }
 
     /// # Safety
@@ -334,7 +345,7 @@ impl<T: Operations> Request<T> {
         unsafe {
             let flight = container_of!(iocb, Flight<T>, iocb);
             (*flight).result = ret;
-            Self::put_flight(flight);
+            Self::put_flight(flight, Within::Completion);
         }
     }
 

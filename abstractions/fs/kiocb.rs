@@ -21,6 +21,10 @@ pub(crate) struct Access {
     /// So that what was written is durable when that has been done
     /// (`IOCB_DSYNC`). Means nothing for reading.
     pub(crate) dsync: bool,
+    /// Without waiting for data from the device below (`IOCB_NOWAIT`): that is told to
+    /// read, mostly, and the call fails with `EAGAIN`. For a file that
+    /// [can do that](BackingFile::has_nowait).
+    pub(crate) nowait: bool,
     /// The I/O priority (`IOPRIO_PRIO_VALUE`).
     pub(crate) ioprio: u16,
 }
@@ -63,6 +67,9 @@ impl BackingFile {
         }
         if access.dsync {
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DSYNC;
+        }
+        if access.nowait {
+            ki_flags |= bindings::RUST_LOOP_CONST_IOCB_NOWAIT;
         }
         Ok(bindings::kiocb {
             ki_filp: self.as_ptr(),
