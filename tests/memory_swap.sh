@@ -38,6 +38,16 @@ counter() {
 	awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
 }
 
+# read_all DEVICE: again and again, until killed.
+read_all() {
+	exec python3 -IS -c 'import mmap, os, sys
+device = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
+piece = mmap.mmap(-1, 65536)
+while True:
+    if os.readv(device, [piece]) == 0:
+        os.lseek(device, 0, os.SEEK_SET)' "$1"
+}
+
 # squeezed MODE SWAP
 squeezed() {
 	setup "$2"
@@ -51,10 +61,14 @@ squeezed() {
 	lock_up
 	swapon "${DEV}0"
 	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
-	local before hog
+	local before hog reader
 	before=$(counter pswpout)
 	python3 -IS "$TESTS/hog.py" "$HOG" 2 >"$WORK/hog" 2>&1 &
 	hog=$!
+	# Its reads take memory in buffered mode, and must not keep swap from making some.
+	read_all "${DEV}0" &
+	reader=$!
+	defer "kill $reader 2>/dev/null || true"
 	random_file "$WORK/inner/a" "$FILE"
 	local sum
 	sum=$(checksum "$WORK/inner/a")
@@ -62,6 +76,7 @@ squeezed() {
 		cp "$WORK/inner/a" "$WORK/inner/$name"
 		sync "$WORK/inner/$name"
 	done
+	kill "$reader"
 	wait "$hog" || fail "the hog: $(tail -n 1 "$WORK/hog")"
 	(($(counter pswpout) > before + 2048)) || fail "hardly anything was swapped out"
 	note "pages out $(($(counter pswpout) - before)), in $(counter pswpin)"

@@ -1,0 +1,53 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --icount --cpus 1 --mem 2048
+# leaks: no
+#
+# How many instructions a command takes: not more than what is recorded for this
+# kernel. They are counted exactly, so a few percent are a change in the code.
+#
+# After a change for the better, or for another kernel, what is recorded is replaced by
+# what the test tells.
+
+. "$(dirname "$0")/lib.sh"
+
+TABLE=$TESTS/instructions.table
+MOST_PERCENT=103
+
+recorded() {
+	awk -F ' *[|] *' -v kernel="$(uname -r)" -v name="$1" \
+		'$1 == kernel && $2 == name { print $3 }' "$TABLE"
+}
+
+counted() {
+	python3 -IS -c 'import json, sys
+for line in open(sys.argv[1]):
+    one = json.loads(line)
+    if one["workload"] == sys.argv[2]:
+        print(round(one["ns"]))' "$WORK/counted" "$1"
+}
+
+count_all() {
+	[[ $DRIVER == rust_loop ]] || skip "nothing is recorded for the C driver"
+	[[ $KERNEL == stock ]] || skip "the debug kernel counts for itself, too"
+	env -C / BENCH_PEERS=rust_loop python3 -S "$TESTS/../bench/measure.py" instructions 1 \
+		>"$WORK/counted"
+}
+
+not_more() {
+	local limit now
+	[[ -s $WORK/counted ]] || skip "nothing has been counted"
+	now=$(counted "$1")
+	tell "$(uname -r) | $1 | $now"
+	limit=$(recorded "$1")
+	[[ -n $limit ]] || skip "nothing is recorded for this kernel"
+	((100 * now <= MOST_PERCENT * limit)) || fail "$now instructions, recorded are $limit"
+}
+
+it "they can be counted" count_all
+for name in "null_blk, direct, QD32" "tmpfs read, buffered, QD16" "tmpfs write, buffered, QD16" \
+	"null_blk, direct, QD32, 1 cgroups" "null_blk, direct, QD32, 1000 cgroups"; do
+	it "$name" not_more "$name"
+done
+
+run
