@@ -50,8 +50,8 @@ help:
 	'          was acknowledged may be lost; takes half an hour' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
 	'  doc     the documentation of the crate, in build/doc' \
-	'  bench   speed beside loop.ko and the store itself: tables, plots; takes 10 min' \
-	'          (30 with BENCH=full); ICOUNT=1: instructions per I/O instead, exact' \
+	'  bench   speed beside loop.ko and the store itself: tables, plots; takes 20 min' \
+	'          (60 with BENCH=full); ICOUNT=1: instructions per I/O instead, exact' \
 	'  clean   remove what was built here (the cache stays)' \
 	'  help    this text' \
 	'' \

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Measure, in a guest, the same work on a store, on loop.ko and on rust_loop over it.
+"""Measure, in a guest, the same work on a store, and on loop devices over it: of
+loop.ko, of rust_loop and, if there is a program for that, of ublk_drv.
 
 usage: measure.py SET ROUNDS [NAME...]
 
@@ -10,15 +11,29 @@ Prints one JSON object per run, and says on standard error what is being done.
 
 A read of what is not in memory is one of a fixed number that never meet a block
 twice: for a fixed time, a reader would warm the cache for itself.
+
+BENCH_PEERS="loop rust_loop" measures only some of the peers.
 """
 
 import json
+import mmap
 import os
 import subprocess
 import sys
 import time
 
-PEERS = {"raw": None, "loop": "/dev/loop0", "rust_loop": "/dev/rloop0"}
+RUBLK = "/mnt/share/rublk"
+PEERS = {
+    "raw": None,
+    "loop": "/dev/loop0",
+    "ublk": "/dev/ublkb0",
+    "rust_loop": "/dev/rloop0",
+}
+if not os.path.exists(RUBLK):
+    del PEERS["ublk"]
+if "BENCH_PEERS" in os.environ:
+    PEERS = {peer: PEERS[peer] for peer in os.environ["BENCH_PEERS"].split()}
+CGROUPS = "/sys/fs/cgroup"
 MIB = 1 << 20
 FILE_SIZE = 192 * MIB
 
@@ -211,7 +226,7 @@ class Attach:
     SET_FD, CLR_FD, ADD, REMOVE = 0x4C00, 0x4C01, 0x4C80, 0x4C81
 
     def measure(self, peer, path, store):
-        if peer == "raw":
+        if peer not in ("loop", "rust_loop"):
             return None
         from fcntl import ioctl
 
@@ -255,7 +270,43 @@ class Attach:
         return 0
 
 
+class Cgroups(Fio):
+    """What one cgroup reads on a device on which others have read just now."""
+
+    def __init__(self, count, *job):
+        super().__init__(*job)
+        self.count = count
+
+    def measure(self, peer, path, store):
+        top = f"{CGROUPS}/bench"
+        groups = [f"{top}/{number}" for number in range(self.count)]
+        # Otherwise each move to another cgroup waits for a grace period.
+        run("mount", "-o", "remount,favordynmods", CGROUPS)
+        os.mkdir(top)
+        for directory in (CGROUPS, top):
+            write(f"{directory}/cgroup.subtree_control", "+io")
+        device = os.open(path, os.O_RDONLY | os.O_DIRECT)
+        block = mmap.mmap(-1, 4096)
+        for group in groups:
+            os.mkdir(group)
+            write(f"{group}/cgroup.procs", "0")
+            os.preadv(device, [block], 0)
+        os.close(device)
+        result = super().measure(peer, path, store)
+        write(f"{CGROUPS}/cgroup.procs", "0")
+        for directory in (*groups, top):
+            os.rmdir(directory)
+        return result
+
+
 RANDOM_READ, RANDOM_WRITE = "--rw=randread --bs=4k", "--rw=randwrite --bs=4k"
+
+CGROUP_READS = {
+    f"null_blk, direct, QD32, {count} cgroups": Cgroups(
+        count, "null", True, f"{RANDOM_READ} --iodepth=32", 40000
+    )
+    for count in (1, 16, 256, 1000)
+}
 
 QUICK = {
     "cold random read, buffered, QD1": Fio(
@@ -311,6 +362,7 @@ FULL = {
         "ext4", True, "--rw=write --bs=1M --iodepth=4", 180
     ),
     "attach and detach 256 devices": Attach(),
+    **CGROUP_READS,
 }
 
 # For a guest with four processors.
@@ -325,22 +377,36 @@ INSTRUCTIONS = {
     "null_blk, direct, QD32": Fio("null", True, f"{RANDOM_READ} --iodepth=32", 40000),
     "tmpfs read, buffered, QD16": Fio("tmpfs", False, f"{RANDOM_READ} --iodepth=16", 40000),
     "tmpfs write, buffered, QD16": Fio("tmpfs", False, f"{RANDOM_WRITE} --iodepth=16", 40000),
+    **CGROUP_READS,
 }
 
 SETS = {"quick": QUICK, "full": FULL, "parallel": PARALLEL, "instructions": INSTRUCTIONS}
 
 
+def attach(peer, device, workload, store):
+    if peer == "ublk":
+        mode = [] if workload.direct else ["--buffered-io"]
+        run(RUBLK, "add", "loop", "-n", "0", "-q", "1", "-d", "128", "-f", store.path, *mode)
+    elif device:
+        run("losetup", f"--direct-io={'on' if workload.direct else 'off'}", device, store.path)
+    run("udevadm", "settle")
+
+
+def detach(peer, device):
+    if peer == "ublk":
+        run(RUBLK, "del", "-n", "0")
+    elif device:
+        run("losetup", "-d", device)
+    run("udevadm", "settle")
+
+
 def one_run(workload, peer, store):
     device = PEERS[peer]
-    if device:
-        run("losetup", f"--direct-io={'on' if workload.direct else 'off'}", device, store.path)
-        run("udevadm", "settle")
+    attach(peer, device, workload, store)
     try:
         return workload.measure(peer, device or store.path, store)
     finally:
-        if device:
-            run("losetup", "-d", device)
-            run("udevadm", "settle")
+        detach(peer, device)
 
 
 def main():
@@ -350,8 +416,9 @@ def main():
         for name, workload in SETS[which].items()
         if not names or any(part in name for part in names)
     }
-    run("modprobe", "loop")
-    run("modprobe", "rust_loop")
+    for peer in PEERS:
+        if peer != "raw":
+            run("modprobe", "ublk_drv" if peer == "ublk" else peer)
     run("udevadm", "settle")
     stores = {}
     begin = time.monotonic()

@@ -13,7 +13,7 @@ import json
 import statistics
 import sys
 
-PEERS = ("raw", "loop", "rust_loop")
+PEERS = {"raw": "store itself", "loop": "loop.ko", "ublk": "ublk", "rust_loop": "rust_loop"}
 
 
 def collect(directory):
@@ -26,6 +26,10 @@ def collect(directory):
                 one = json.loads(line)
                 peers = found.setdefault((which, one["workload"]), {})
                 peers.setdefault(one["peer"], []).append(one)
+                if "kib_per_device" in one:
+                    memory = found.setdefault((which, "memory of an attached device"), {})
+                    value = {"value": one["kib_per_device"], "unit": "KiB"}
+                    memory.setdefault(one["peer"], []).append(value)
     return found
 
 
@@ -54,20 +58,24 @@ def rows(found):
             "peers": {peer: summarize(runs, key) for peer, runs in peers.items()},
         }
         median = {peer: summary["median"] for peer, summary in row["peers"].items()}
-        if {"loop", "rust_loop"} <= median.keys():
+        if {"loop", "rust_loop"} <= median.keys() and median["loop"] > 0:
             row["to_loop"] = median["rust_loop"] / median["loop"]
         if {"raw", "rust_loop"} <= median.keys():
             row["to_raw"] = median["rust_loop"] / median["raw"]
             if is_exact:
-                row["own"] = {peer: median[peer] - median["raw"] for peer in PEERS[1:]}
+                row["own"] = {
+                    peer: median[peer] - median["raw"] for peer in median if peer != "raw"
+                }
         yield row
 
 
 def table(found_rows):
-    yield "| | unit | store itself | loop.ko | rust_loop | to loop.ko | to the store |"
-    yield "|---|---|---:|---:|---:|---:|---:|"
+    peers = [peer for peer in PEERS if any(peer in row["peers"] for row in found_rows)]
+    columns = ["unit", *(PEERS[peer] for peer in peers), "to loop.ko", "to the store"]
+    yield "| | " + " | ".join(columns) + " |"
+    yield "|---|---|" + "---:|" * (len(columns) - 1)
     for row in found_rows:
-        cells = [cell(row["peers"][peer]) if peer in row["peers"] else "–" for peer in PEERS]
+        cells = [cell(row["peers"][peer]) if peer in row["peers"] else "–" for peer in peers]
         ratios = [f"{row[key]:.2f}" if key in row else "–" for key in ("to_loop", "to_raw")]
         yield "| " + " | ".join([row["workload"], row["unit"], *cells, *ratios]) + " |"
 
@@ -85,7 +93,7 @@ def main():
     print("\n".join(lines))
     with open(f"{directory}/ratios.dat", "w", encoding="utf-8") as out:
         for row in reversed(found_rows):
-            if row["set"] != "instructions" and "to_loop" in row:
+            if row["unit"].endswith("per second") and "to_loop" in row:
                 raw = row.get("to_raw", "NaN")
                 print(f"\"{row['workload']}\" {row['to_loop']} {raw}", file=out)
 
