@@ -6,8 +6,9 @@
 
 # On a busy host the emulated timers are late, and nothing else is wrong: the
 # kernel neither distrusts them nor calls late what is only slow. What tests
-# write to the log is not rate-limited.
-QEMU_APPEND="console=ttyS0 ignore_loglevel printk.devkmsg=on panic=-1 oops=panic
+# write to the log is not rate-limited, and there is room for all that one test may
+# make the kernel say: of what is overwritten before it is read, a splat may be part.
+QEMU_APPEND="console=ttyS0 ignore_loglevel printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic
  no_timer_check tsc=reliable watchdog_thresh=60 workqueue.watchdog_thresh=120
  rcupdate.rcu_cpu_stall_timeout=120 rdinit=/init"
 QEMU_APPEND=${QEMU_APPEND//$'\n'/}
