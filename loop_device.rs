@@ -74,6 +74,7 @@ use crate::{
             LockKillable as _, //
         },
         sysfs::GroupRegistration,
+        workqueue::OwnedQueue, //
     },
     loop_cmd::{
         Queued,
@@ -100,6 +101,8 @@ pub(crate) struct Shared {
     no_io_mappings: Arc<NoIoMappings>,
     /// What is said of partitions.
     partitions: Partitions,
+    /// For workers that run where their command was issued.
+    nearby: Arc<OwnedQueue>,
 }
 
 impl Shared {
@@ -108,6 +111,7 @@ impl Shared {
             validate <- new_killable_mutex!((), "rust_loop_validate"),
             no_io_mappings: Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?,
             partitions,
+            nearby: Arc::new(OwnedQueue::new_bound_freezable(c"rust_loop_nearby")?, GFP_KERNEL)?,
         })
     }
 }
@@ -222,7 +226,7 @@ impl State {
 
 impl LoopDevice {
     fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let workers = Workers::new(&name)?;
+        let workers = Workers::new(&name, shared.nearby.clone())?;
         let deferred = CString::try_from_fmt(fmt!("{}_done", &*name))?;
         let transfers = Arc::new(TransferContext::new(deferred), GFP_KERNEL)?;
         Arc::pin_init(
@@ -263,8 +267,8 @@ impl Operations for LoopDevice {
     type Queued = Queued;
     type Transfer = Running;
 
-    fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, _last: bool) {
-        this.workers.queue(rq);
+    fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, last: bool) {
+        this.workers.queue(rq, last);
     }
 }
 

@@ -21,8 +21,9 @@
 //!
 //! # Life of a worker
 //!
-//! - *busy*: `scheduled` is set, its [`LoopWorker`] is queued or running on the
-//!   workqueue and will see every command that is queued to it;
+//! - *busy*: `scheduled` is set, its [`LoopWorker`] is queued or running on a
+//!   workqueue (see [`executors`]) and will see every command that is queued to it. It
+//!   can be queued on two, but only one executes commands, with `executing` set;
 //! - *idle*: `scheduled` is clear and its queue is empty. Only an idle worker for
 //!   which the backing file has nothing pending is freed, and being found idle and
 //!   leaving the tree happens under the work lock, as does being found in the tree
@@ -31,6 +32,7 @@
 //! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
 //! let go when a worker is freed, at the latest when [`Workers`] is dropped.
 
+mod executors;
 pub(crate) mod report;
 
 use crate::{
@@ -56,8 +58,8 @@ use crate::{
         time::Nanos,
         timer::{
             self,
-            DeferrableTimer,
             Jiffies,
+            Timer,
             TimerCallback, //
         },
         workqueue::OwnedQueue,
@@ -77,6 +79,12 @@ use crate::{
         LoopDevice, //
     },
 };
+use executors::{
+    Executors,
+    Watched,
+    ANYWHERE,
+    NEARBY, //
+};
 use kernel::{
     prelude::*,
     rbtree::{
@@ -92,29 +100,29 @@ use kernel::{
     workqueue::{
         impl_has_work,
         new_work,
-        Work,
-        WorkItem, //
+        Work, //
     },
 };
 
 /// The workers of one device.
 pub(crate) struct Workers {
-    queue: OwnedQueue,
+    executors: Pin<KBox<Timer<Executors>>>,
     root: Arc<LoopWorker>,
     swap: Arc<LoopWorker>,
-    set: Arc<DeferrableTimer<WorkerSet>>,
+    set: Arc<Timer<WorkerSet>>,
 }
 
 impl Workers {
     /// Makes a set of workers that has only the rootcg queue. `name` is that of
-    /// the workqueue. May sleep.
-    pub(crate) fn new(name: &CStr) -> Result<Self> {
-        let set = Arc::pin_init(DeferrableTimer::new(WorkerSet::new()), GFP_KERNEL)?;
+    /// the workqueue; `nearby` is the one for lone commands, of all devices. May sleep.
+    pub(crate) fn new(name: &CStr, nearby: Arc<OwnedQueue>) -> Result<Self> {
+        let set = Arc::pin_init(Timer::new(WorkerSet::new()), GFP_KERNEL)?;
+        let executors = Executors::new(name, nearby, set.clone());
         let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
         let worker =
             |whose, stats| Arc::pin_init(LoopWorker::new(set.clone(), whose, stats), GFP_KERNEL);
         Ok(Self {
-            queue: OwnedQueue::new_unbound_freezable(name)?,
+            executors: KBox::pin_init(Timer::new(executors), GFP_KERNEL)?,
             // They are told as one: who looks for workers looks for those of cgroups.
             root: worker(Whose::Root, stats.clone())?,
             swap: worker(Whose::Swap, stats)?,
@@ -123,8 +131,11 @@ impl Workers {
     }
 
     /// Hands a request to the worker of the cgroup that issued it; fails it if
-    /// the device has no backing file. Any context, does not sleep.
-    pub(crate) fn queue(&self, rq: Request<LoopDevice>) {
+    /// the device has no backing file. `is_last` says whether no other follows at once.
+    /// Any context, does not sleep.
+    pub(crate) fn queue(&self, rq: Request<LoopDevice>, is_last: bool) {
+        // What makes memory free does not go where a thread may have to wait for some.
+        let is_awaited = is_last && !rq.is_swap() && rq.is_awaited();
         let charge = rq.blkcg().map(Charge::to);
         let came = rq.start_time().unwrap_or_else(Nanos::now);
         let mut inner = self.set.inner.lock();
@@ -134,6 +145,7 @@ impl Workers {
             swap,
             tree,
             fallbacks,
+            watched,
             ..
         } = &mut *inner;
         let Some(backing) = backing.clone() else {
@@ -161,9 +173,8 @@ impl Workers {
         cmds.waiting.push_back(rq, queued);
         if !cmds.scheduled {
             cmds.scheduled = true;
-            // Fails if the work is queued already, and then the reference comes
-            // back: as good.
-            let _ = self.queue.enqueue(work.clone());
+            let is_lone = is_awaited && cmds.was_lone && work.stats.pending() == 0;
+            Executors::run(&self.executors, watched, work, is_lone);
         }
     }
 
@@ -230,8 +241,9 @@ impl Drop for Workers {
     fn drop(&mut self) {
         // Nobody queues commands any more. Let workers that have run dry return,
         // and see to it that the timer does not hold a worker, and thereby the
-        // set that the timer is in, when we let go of that.
-        self.queue.flush();
+        // set that the timer is in, when we let go of that. One that is still on its
+        // way to run nearby finds nothing to do.
+        Executors::finish(&self.executors);
         self.set.shutdown();
         // Workers refer to the set they are in, so they do not go by themselves.
         let tree = core::mem::take(&mut self.set.inner.lock().tree);
@@ -261,15 +273,20 @@ struct Inner {
     fallbacks: u64,
     /// What workers have done that have been freed.
     gone: Totals,
+    /// Which worker is busy, was to run nearby, and has not begun.
+    watched: Watched,
 }
 
 impl Inner {
-    /// Returns the queue of a worker.
-    fn queue_of(&mut self, whose: &Whose) -> Option<&mut CmdQueue> {
-        match whose {
+    /// Returns the queue of a worker, unless that has been freed.
+    fn queue_of(&mut self, worker: &LoopWorker) -> Option<&mut CmdQueue> {
+        match &worker.whose {
             Whose::Root => Some(&mut self.root),
             Whose::Swap => Some(&mut self.swap),
-            Whose::Css(css) => Some(&mut self.tree.get_mut(&css.key())?.cmds),
+            Whose::Css(css) => {
+                let found = self.tree.get_mut(&css.key())?;
+                core::ptr::eq(&*found.work, worker).then_some(&mut found.cmds)
+            }
         }
     }
 
@@ -346,6 +363,10 @@ struct CmdQueue {
     running: u32,
     /// Whether the worker is busy; see the head of this file.
     scheduled: bool,
+    /// Whether it has begun to execute commands.
+    executing: bool,
+    /// Whether there was only one command when it was last busy.
+    was_lone: bool,
     /// When the worker became idle; means nothing while it is busy.
     idle_since: Jiffies,
 }
@@ -356,6 +377,8 @@ impl CmdQueue {
             waiting: RequestList::new(),
             running: 0,
             scheduled: false,
+            executing: false,
+            was_lone: true,
             idle_since: 0,
         }
     }
@@ -372,6 +395,7 @@ impl WorkerSet {
                     tree: RBTree::new(),
                     fallbacks: 0,
                     gone: Totals::default(),
+                    watched: Watched::new(),
                 },
                 "rust_loop_work_lock"
             ),
@@ -379,29 +403,43 @@ impl WorkerSet {
     }
 
     /// Takes all commands that wait for a worker, of which it has `unfinished` from
-    /// before. If there is none at all the worker is idle from now on, and must return
-    /// without looking again.
+    /// before; `None` if it begins just now. If there is none at all the worker is idle
+    /// from now on, and must return without looking again. So must one that begins while
+    /// it is executing commands elsewhere, or has done so.
     ///
     /// To take all at once is to take the lock, and to look for the css, only once for
     /// them.
     fn next_cmds(
-        this: &DeferrableTimer<Self>,
-        whose: &Whose,
-        unfinished: u32,
+        this: &Timer<Self>,
+        worker: &LoopWorker,
+        unfinished: Option<u32>,
     ) -> Option<RequestList<LoopDevice>> {
         // What leaves the tree is dropped outside the lock.
         let freed;
         let mut inner = this.inner.lock();
         let detached = inner.backing.is_none();
-        let cmds = inner.queue_of(whose)?;
+        if unfinished.is_none() {
+            inner.watched.begun(worker);
+        }
+        let cmds = inner.queue_of(worker)?;
+        if unfinished.is_none() {
+            if cmds.executing || !cmds.scheduled {
+                return None;
+            }
+            cmds.executing = true;
+        }
         let waiting = cmds.waiting.take();
-        cmds.running = waiting.len() + unfinished;
+        if waiting.len() > 0 {
+            cmds.was_lone = unfinished.is_none() && waiting.len() == 1;
+        }
+        cmds.running = waiting.len() + unfinished.unwrap_or(0);
         if cmds.running > 0 {
             return Some(waiting);
         }
         cmds.scheduled = false;
+        cmds.executing = false;
         cmds.idle_since = timer::jiffies();
-        if let Whose::Css(css) = whose {
+        if let Whose::Css(css) = &worker.whose {
             let idle_since = cmds.idle_since;
             if detached || css.is_dying() {
                 freed = inner.remove(css);
@@ -437,9 +475,12 @@ fn idle_timeout() -> Jiffies {
 }
 
 impl TimerCallback for WorkerSet {
+    // What it does can wait.
+    const DEFERRABLE: bool = true;
+
     /// Frees the workers that have been idle for long enough or have lost their
     /// cgroup.
-    fn expired(this: &DeferrableTimer<Self>) {
+    fn expired(this: &Timer<Self>) {
         let timeout = idle_timeout();
         // What leaves the tree is dropped outside the lock.
         let mut freed = RBTree::new();
@@ -479,29 +520,29 @@ impl Whose {
     }
 }
 
-/// The work item of a worker.
+/// The work items of a worker: where it runs is where one of them is.
 #[pin_data]
 pub(crate) struct LoopWorker {
     #[pin]
-    work: Work<Self>,
-    set: Arc<DeferrableTimer<WorkerSet>>,
+    anywhere: Work<Self, ANYWHERE>,
+    #[pin]
+    nearby: Work<Self, NEARBY>,
+    set: Arc<Timer<WorkerSet>>,
     whose: Whose,
     /// What it has done. What the backing file does for it ends without it.
     stats: Arc<Stats>,
 }
 
 impl_has_work! {
-    impl HasWork<Self> for LoopWorker { self.work }
+    impl HasWork<Self, ANYWHERE> for LoopWorker { self.anywhere }
+    impl HasWork<Self, NEARBY> for LoopWorker { self.nearby }
 }
 
 impl LoopWorker {
-    fn new(
-        set: Arc<DeferrableTimer<WorkerSet>>,
-        whose: Whose,
-        stats: Arc<Stats>,
-    ) -> impl PinInit<Self> {
+    fn new(set: Arc<Timer<WorkerSet>>, whose: Whose, stats: Arc<Stats>) -> impl PinInit<Self> {
         pin_init!(Self {
-            work <- new_work!("LoopWorker::work"),
+            anywhere <- new_work!("LoopWorker::anywhere"),
+            nearby <- new_work!("LoopWorker::nearby"),
             set,
             whose,
             stats,
@@ -510,11 +551,13 @@ impl LoopWorker {
 }
 
 impl LoopWorker {
-    /// Executes commands until there are none. Sleeps.
+    /// Executes commands until there are none. Process context, sleeps.
     fn execute_all(&self) {
+        let _scope = task::BackingIoScope::enter();
+        let mut unfinished = None;
         // What the file has begun to read, in the order in which it has.
         let mut reading = RequestList::new();
-        while let Some(mut waiting) = WorkerSet::next_cmds(&self.set, &self.whose, reading.len()) {
+        while let Some(mut waiting) = WorkerSet::next_cmds(&self.set, self, unfinished) {
             let taken = Nanos::now();
             while let Some(cmd) = LoopCmd::next_of(&mut waiting, taken) {
                 let is_last = waiting.is_empty();
@@ -534,6 +577,7 @@ impl LoopWorker {
             // One at a time, so that none of them waits for what comes meanwhile, nor
             // that for all of them.
             self.execute_first(&mut reading);
+            unfinished = Some(reading.len());
         }
     }
 
@@ -575,15 +619,5 @@ impl LoopWorker {
     /// come.
     fn is_dying(&self) -> bool {
         self.whose.css().is_some_and(|css| css.is_dying())
-    }
-}
-
-impl WorkItem for LoopWorker {
-    type Pointer = Arc<Self>;
-
-    /// Executes commands until there are none. Process context.
-    fn run(this: Arc<Self>) {
-        let _scope = task::BackingIoScope::enter();
-        this.execute_all();
     }
 }

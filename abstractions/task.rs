@@ -77,6 +77,14 @@ impl TaskMark {
     }
 }
 
+/// Returns whether nothing but the current task is about to run on this CPU, so that it
+/// has nothing to do when that sleeps. Any context.
+pub(crate) fn is_alone_on_cpu() -> bool {
+    // SAFETY: Reads one word; has no preconditions. Another CPU's, should the task be
+    // moved in between, is as harmless.
+    unsafe { bindings::single_task_running() }
+}
+
 /// Lets other tasks run if it is their turn. Process context, may sleep.
 pub(crate) fn cond_resched() {
     // SAFETY: Has no preconditions but the context.

@@ -28,29 +28,38 @@ pub(crate) fn secs_to_jiffies(secs: u32) -> Jiffies {
     unsafe { bindings::__msecs_to_jiffies(secs.saturating_mul(1000)) }
 }
 
+/// Converts milliseconds to jiffies, rounding up.
+pub(crate) fn msecs_to_jiffies(msecs: u32) -> Jiffies {
+    // SAFETY: Pure arithmetic; has no preconditions.
+    unsafe { bindings::__msecs_to_jiffies(msecs) }
+}
+
 /// Converts jiffies to milliseconds.
 pub(crate) fn jiffies_to_msecs(jiffies: Jiffies) -> u32 {
     // SAFETY: Pure arithmetic; has no preconditions.
     unsafe { bindings::rust_loop_helper_jiffies_to_msecs(jiffies) }
 }
 
-/// What happens when a [`DeferrableTimer`] expires.
+/// What happens when a [`Timer`] expires.
 pub(crate) trait TimerCallback: Sized + Send + Sync + 'static {
+    /// Whether the timer does not wake an idle CPU, so that it may expire later than asked
+    /// for.
+    const DEFERRABLE: bool;
+
     /// Called in softirq context: must not sleep. May arm the timer again.
-    fn expired(this: &DeferrableTimer<Self>);
+    fn expired(this: &Timer<Self>);
 }
 
 /// A timer together with the data that its callback works on.
 ///
-/// The timer is deferrable: it does not wake an idle CPU, so it may expire
-/// later than asked for, never earlier.
+/// It never expires earlier than asked for.
 ///
 /// # Invariants
 ///
 /// `timer` is initialised and its function is `Self::callback`. It never
 /// expires before `data` is initialised nor after `data` has begun to drop.
 #[pin_data(PinnedDrop)]
-pub(crate) struct DeferrableTimer<T: TimerCallback> {
+pub(crate) struct Timer<T: TimerCallback> {
     #[pin]
     timer: Opaque<bindings::timer_list>,
     #[pin]
@@ -58,12 +67,12 @@ pub(crate) struct DeferrableTimer<T: TimerCallback> {
 }
 
 // SAFETY: `struct timer_list` may be used from any thread, and `T` is `Send`.
-unsafe impl<T: TimerCallback> Send for DeferrableTimer<T> {}
+unsafe impl<T: TimerCallback> Send for Timer<T> {}
 // SAFETY: All methods take `&self` and are serialised by the timer's own lock;
 // `T` is `Sync`.
-unsafe impl<T: TimerCallback> Sync for DeferrableTimer<T> {}
+unsafe impl<T: TimerCallback> Sync for Timer<T> {}
 
-impl<T: TimerCallback> DeferrableTimer<T> {
+impl<T: TimerCallback> Timer<T> {
     /// Wraps `data` with a timer that is not armed yet.
     pub(crate) fn new<E>(data: impl PinInit<T, E>) -> impl PinInit<Self, E>
     where
@@ -80,7 +89,10 @@ impl<T: TimerCallback> DeferrableTimer<T> {
                     bindings::rust_loop_helper_timer_setup(
                         slot,
                         Some(Self::callback),
-                        bindings::RUST_LOOP_CONST_TIMER_DEFERRABLE,
+                        match T::DEFERRABLE {
+                            true => bindings::RUST_LOOP_CONST_TIMER_DEFERRABLE,
+                            false => 0,
+                        },
                     )
                 }
             }),
@@ -114,7 +126,7 @@ impl<T: TimerCallback> DeferrableTimer<T> {
     }
 }
 
-impl<T: TimerCallback> Deref for DeferrableTimer<T> {
+impl<T: TimerCallback> Deref for Timer<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -123,7 +135,7 @@ impl<T: TimerCallback> Deref for DeferrableTimer<T> {
 }
 
 #[pinned_drop]
-impl<T: TimerCallback> PinnedDrop for DeferrableTimer<T> {
+impl<T: TimerCallback> PinnedDrop for Timer<T> {
     fn drop(self: Pin<&mut Self>) {
         // INVARIANT: After this the callback does not run and cannot be armed,
         // and only then is `data` dropped.

@@ -32,13 +32,33 @@ impl OwnedQueue {
     /// when there is no memory for workers, as what is done there may be what gives
     /// back memory (`WQ_MEM_RECLAIM`). May sleep.
     pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
+        Self::new(
+            name,
+            bindings::RUST_LOOP_CONST_WQ_UNBOUND
+                | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
+                | bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM,
+        )
+    }
+
+    /// Allocates a workqueue that runs what is queued on the CPU on which that was done,
+    /// and which stands still while the system is being suspended. What it runs holds up
+    /// nothing else there (`WQ_CPU_INTENSIVE`). If there is no memory for workers it waits
+    /// for some. May sleep.
+    pub(crate) fn new_bound_freezable(name: &CStr) -> Result<Self> {
+        Self::new(
+            name,
+            bindings::RUST_LOOP_CONST_WQ_PERCPU
+                | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
+                | bindings::RUST_LOOP_CONST_WQ_CPU_INTENSIVE,
+        )
+    }
+
+    fn new(name: &CStr, flags: u32) -> Result<Self> {
         // SAFETY: `name` is a NUL-terminated string, which is copied.
         let queue = unsafe {
             bindings::rust_loop_helper_alloc_workqueue(
                 kernel::str::CStrExt::as_char_ptr(name),
-                bindings::RUST_LOOP_CONST_WQ_UNBOUND
-                    | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
-                    | bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM,
+                flags,
             )
         };
         // INVARIANT: Just allocated, and nobody else knows of it.

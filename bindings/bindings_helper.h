@@ -12,6 +12,7 @@
 #include <linux/mman.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
+#include <linux/sched/stat.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/loop.h>
@@ -61,6 +62,8 @@ const unsigned int RUST_LOOP_CONST_KERNEL_PARAM_OPS_FL_NOARG = KERNEL_PARAM_OPS_
 const unsigned int RUST_LOOP_CONST_TIMER_DEFERRABLE = TIMER_DEFERRABLE;
 
 const unsigned int RUST_LOOP_CONST_WQ_UNBOUND = WQ_UNBOUND;
+const unsigned int RUST_LOOP_CONST_WQ_PERCPU = WQ_PERCPU;
+const unsigned int RUST_LOOP_CONST_WQ_CPU_INTENSIVE = WQ_CPU_INTENSIVE;
 const unsigned int RUST_LOOP_CONST_WQ_FREEZABLE = WQ_FREEZABLE;
 const unsigned int RUST_LOOP_CONST_WQ_MEM_RECLAIM = WQ_MEM_RECLAIM;
 

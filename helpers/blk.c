@@ -9,6 +9,11 @@ unsigned int rust_loop_helper_req_op(const struct request *rq)
 	return req_op(rq);
 }
 
+bool rust_loop_helper_rq_is_awaited(const struct request *rq)
+{
+	return op_is_sync(rq->cmd_flags) && !(rq->cmd_flags & REQ_RAHEAD);
+}
+
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq)
 {
 	return blk_rq_pos(rq);

@@ -30,7 +30,7 @@ use crate::{
         module::THIS_MODULE,
         timer::{
             self,
-            DeferrableTimer, //
+            Timer, //
         },
     },
     loop_cmd::stats::Totals,
@@ -53,7 +53,7 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// What the file prints. It outlives the device's disk, not its workers.
 pub(crate) struct Report {
-    set: Arc<DeferrableTimer<WorkerSet>>,
+    set: Arc<Timer<WorkerSet>>,
     root: Arc<LoopWorker>,
 }
 
@@ -68,7 +68,7 @@ struct Line {
 }
 
 impl Report {
-    pub(super) fn new(set: Arc<DeferrableTimer<WorkerSet>>, root: Arc<LoopWorker>) -> Self {
+    pub(super) fn new(set: Arc<Timer<WorkerSet>>, root: Arc<LoopWorker>) -> Self {
         Self { set, root }
     }
 
@@ -214,6 +214,7 @@ impl Show for Summary {
             totals.add(&worker.work.stats.totals());
         }
         let (bound, fallbacks) = (inner.backing.is_some(), inner.fallbacks);
+        let (nearby, moved) = (inner.watched.nearby, inner.watched.moved);
         drop(inner);
         seq_print!(out, "bound {}\n", u32::from(bound));
         seq_print!(out, "workers {workers}\nidle {idle}\n");
@@ -241,6 +242,7 @@ impl Show for Summary {
             totals.retries
         );
         seq_print!(out, "fallbacks {fallbacks}\n");
+        seq_print!(out, "nearby {nearby}\nmoved {moved}\n");
         Ok(())
     }
 }

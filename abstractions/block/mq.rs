@@ -204,6 +204,13 @@ impl<T: Operations> Request<T> {
         unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_SWAP != 0 }
     }
 
+    /// Returns whether somebody waits for it (`op_is_sync`), as nobody does for what is
+    /// only read ahead.
+    pub(crate) fn is_awaited(&self) -> bool {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { bindings::rust_loop_helper_rq_is_awaited(self.rq.as_ptr()) }
+    }
+
     /// Returns the I/O priority (`IOPRIO_PRIO_VALUE`).
     pub(crate) fn ioprio(&self) -> u16 {
         // SAFETY: By the type invariant the request is valid and started.

@@ -1,0 +1,79 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 768
+#
+# A command that somebody waits for and that is alone is executed on the processor
+# that it was issued on; others, and those for which that has no time, elsewhere.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	need_rust_loop
+	ensure_driver
+	random_file "$WORK/image" 16M
+	attach "${DEV}0" "$WORK/image"
+	udevadm settle
+}
+
+summary() {
+	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
+}
+
+# reads NUMBER DEPTH: how many of these reads of 4 KiB were executed nearby.
+reads() {
+	local before
+	before=$(summary nearby)
+	fio --name=reads --filename="${DEV}0" --direct=1 --ioengine=libaio --rw=randread --bs=4k \
+		--number_ios="$1" --iodepth="$2" --io_size=1G --thread >/dev/null
+	echo $(($(summary nearby) - before))
+}
+
+one_at_a_time() {
+	local nearby
+	setup
+	nearby=$(reads 2000 1)
+	tell "$nearby of 2000 reads one at a time were executed nearby"
+	# What else wants to run there now and then takes the others away.
+	((nearby > 600)) || fail "only $nearby"
+	detach "${DEV}0"
+}
+
+many_at_a_time() {
+	local nearby
+	setup
+	nearby=$(reads 8000 32)
+	tell "$nearby of 8000 reads 32 at a time were executed nearby"
+	((nearby < 1000)) || fail "as many as $nearby"
+	detach "${DEV}0"
+}
+
+was_moved() {
+	dd if="${DEV}0" of="$WORK/read" bs=4k count=256 iflag=direct status=none
+	cmp -n 1M "$WORK/image" "$WORK/read"
+	(($(summary moved) > moved))
+}
+
+# One with a realtime priority takes processor 1 from whoever is about to run there,
+# again and again for three times as long as a worker is watched.
+no_time() {
+	local moved hog
+	setup
+	moved=$(summary moved)
+	chrt --fifo 10 taskset -c 1 python3 -IS -c 'import time
+while True:
+    end = time.monotonic() + 0.06
+    while time.monotonic() < end:
+        pass
+    time.sleep(0.002)' &
+	hog=$!
+	defer "kill $hog"
+	taskset -cp 1 "$BASHPID" >/dev/null
+	wait_until 60 was_moved || fail "no worker was moved"
+	detach "${DEV}0"
+}
+
+it "one command at a time is executed nearby" one_at_a_time
+it "many at a time are not" many_at_a_time
+it "a processor that has no time does not hold one up" no_time
+
+run
