@@ -54,7 +54,10 @@ use crate::{
             new_spinlock_irq,
             SpinLockIrq, //
         },
-        task,
+        task::{
+            self,
+            Awake, //
+        },
         time::Nanos,
         timer::{
             self,
@@ -80,8 +83,8 @@ use crate::{
     },
 };
 use executors::{
+    Dispatch,
     Executors,
-    Watched,
     ANYWHERE,
     NEARBY, //
 };
@@ -116,8 +119,10 @@ impl Workers {
     /// Makes a set of workers that has only the rootcg queue. `name` is that of
     /// the workqueue; `nearby` is the one for lone commands, of all devices. May sleep.
     pub(crate) fn new(name: &CStr, nearby: Arc<OwnedQueue>) -> Result<Self> {
-        let set = Arc::pin_init(Timer::new(WorkerSet::new()), GFP_KERNEL)?;
-        let executors = Executors::new(name, nearby, set.clone());
+        let anywhere = Arc::new(OwnedQueue::new_unbound_freezable(name)?, GFP_KERNEL)?;
+        let dispatch = Dispatch::new(anywhere.clone());
+        let set = Arc::pin_init(Timer::new(WorkerSet::new(dispatch)), GFP_KERNEL)?;
+        let executors = Executors::new(anywhere, nearby, set.clone());
         let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
         let worker =
             |whose, stats| Arc::pin_init(LoopWorker::new(set.clone(), whose, stats), GFP_KERNEL);
@@ -145,7 +150,7 @@ impl Workers {
             swap,
             tree,
             fallbacks,
-            watched,
+            dispatch,
             ..
         } = &mut *inner;
         let Some(backing) = backing.clone() else {
@@ -173,8 +178,8 @@ impl Workers {
         cmds.waiting.push_back(rq, queued);
         if !cmds.scheduled {
             cmds.scheduled = true;
-            let is_lone = is_awaited && cmds.was_lone && work.stats.pending() == 0;
-            Executors::run(&self.executors, watched, work, is_lone);
+            let is_lone = is_awaited && cmds.is_waited_for() && work.stats.pending() == 0;
+            Executors::run(&self.executors, dispatch, work, is_lone);
         }
     }
 
@@ -241,8 +246,8 @@ impl Drop for Workers {
     fn drop(&mut self) {
         // Nobody queues commands any more. Let workers that have run dry return,
         // and see to it that the timer does not hold a worker, and thereby the
-        // set that the timer is in, when we let go of that. One that is still on its
-        // way to run nearby finds nothing to do.
+        // set that the timer is in, when we let go of that. One that is nearby, or
+        // on its way there, finds that it has been freed.
         Executors::finish(&self.executors);
         self.set.shutdown();
         // Workers refer to the set they are in, so they do not go by themselves.
@@ -273,8 +278,8 @@ struct Inner {
     fallbacks: u64,
     /// What workers have done that have been freed.
     gone: Totals,
-    /// Which worker is busy, was to run nearby, and has not begun.
-    watched: Watched,
+    /// Where workers run.
+    dispatch: Dispatch,
 }
 
 impl Inner {
@@ -363,10 +368,12 @@ struct CmdQueue {
     running: u32,
     /// Whether the worker is busy; see the head of this file.
     scheduled: bool,
-    /// Whether it has begun to execute commands.
+    /// Whether the worker executes commands: wherever else it runs it must not.
     executing: bool,
     /// Whether there was only one command when it was last busy.
     was_lone: bool,
+    /// Who issued the last command that found the worker idle.
+    issuer: Option<Awake>,
     /// When the worker became idle; means nothing while it is busy.
     idle_since: Jiffies,
 }
@@ -379,13 +386,31 @@ impl CmdQueue {
             scheduled: false,
             executing: false,
             was_lone: true,
+            issuer: None,
             idle_since: 0,
         }
+    }
+
+    /// Returns whether, as far as one can tell, the one who issues a command to the idle
+    /// worker will wait for it: as was done with the one before.
+    fn is_waited_for(&mut self) -> bool {
+        let issuer = Some(Awake::current());
+        let was_waited_for = self.was_lone && self.issuer != issuer;
+        self.issuer = issuer;
+        was_waited_for
+    }
+
+    /// Takes all commands that wait for the worker, of which it has `unfinished` from
+    /// before.
+    fn take(&mut self, unfinished: u32) -> RequestList<LoopDevice> {
+        let waiting = self.waiting.take();
+        self.running = waiting.len() + unfinished;
+        waiting
     }
 }
 
 impl WorkerSet {
-    fn new() -> impl PinInit<Self> {
+    fn new(dispatch: Dispatch) -> impl PinInit<Self> {
         pin_init!(Self {
             inner <- new_spinlock_irq!(
                 Inner {
@@ -395,44 +420,52 @@ impl WorkerSet {
                     tree: RBTree::new(),
                     fallbacks: 0,
                     gone: Totals::default(),
-                    watched: Watched::new(),
+                    dispatch,
                 },
                 "rust_loop_work_lock"
             ),
         })
     }
 
-    /// Takes all commands that wait for a worker, of which it has `unfinished` from
-    /// before; `None` if it begins just now. If there is none at all the worker is idle
-    /// from now on, and must return without looking again. So must one that begins while
-    /// it is executing commands elsewhere, or has done so.
+    /// Takes all commands that wait for a worker which begins to run. `None` if it executes
+    /// commands elsewhere, or has done so, or been freed: then it must return.
+    fn first_cmds(this: &Timer<Self>, worker: &LoopWorker) -> Option<RequestList<LoopDevice>> {
+        let mut inner = this.inner.lock();
+        inner.dispatch.begun(worker);
+        let cmds = inner.queue_of(worker)?;
+        if cmds.executing || !cmds.scheduled {
+            return None;
+        }
+        cmds.executing = true;
+        cmds.was_lone = cmds.waiting.len() == 1;
+        Some(cmds.take(0))
+    }
+
+    /// Takes all commands that have come for a worker since, of which it has `unfinished`
+    /// from before. If there is none at all the worker is idle from now on, and must return
+    /// without looking again; as one must that runs nearby if there are several.
     ///
     /// To take all at once is to take the lock, and to look for the css, only once for
     /// them.
     fn next_cmds(
         this: &Timer<Self>,
-        worker: &LoopWorker,
-        unfinished: Option<u32>,
+        worker: &Arc<LoopWorker>,
+        is_nearby: bool,
+        unfinished: u32,
     ) -> Option<RequestList<LoopDevice>> {
         // What leaves the tree is dropped outside the lock.
         let freed;
         let mut inner = this.inner.lock();
         let detached = inner.backing.is_none();
-        if unfinished.is_none() {
-            inner.watched.begun(worker);
-        }
         let cmds = inner.queue_of(worker)?;
-        if unfinished.is_none() {
-            if cmds.executing || !cmds.scheduled {
-                return None;
-            }
-            cmds.executing = true;
+        if is_nearby && unfinished == 0 && cmds.waiting.len() > 1 {
+            cmds.executing = false;
+            cmds.running = 0;
+            inner.dispatch.run_anywhere(worker);
+            return None;
         }
-        let waiting = cmds.waiting.take();
-        if waiting.len() > 0 {
-            cmds.was_lone = unfinished.is_none() && waiting.len() == 1;
-        }
-        cmds.running = waiting.len() + unfinished.unwrap_or(0);
+        cmds.was_lone &= cmds.waiting.is_empty();
+        let waiting = cmds.take(unfinished);
         if cmds.running > 0 {
             return Some(waiting);
         }
@@ -551,34 +584,45 @@ impl LoopWorker {
 }
 
 impl LoopWorker {
-    /// Executes commands until there are none. Process context, sleeps.
-    fn execute_all(&self) {
+    /// Executes commands until there are none, or until they are to be executed elsewhere.
+    /// Process context, sleeps.
+    fn execute_all(this: &Arc<Self>, is_nearby: bool) {
         let _scope = task::BackingIoScope::enter();
-        let mut unfinished = None;
         // What the file has begun to read, in the order in which it has.
         let mut reading = RequestList::new();
-        while let Some(mut waiting) = WorkerSet::next_cmds(&self.set, self, unfinished) {
-            let taken = Nanos::now();
-            while let Some(cmd) = LoopCmd::next_of(&mut waiting, taken) {
-                let is_last = waiting.is_empty();
-                let alone = is_last && reading.is_empty();
-                let mut begin_some = |cmd| self.begin_some(cmd, &mut waiting, &mut reading, taken);
-                let not_begun = match cmd.can_begin(alone) {
-                    true if is_last => begin_some(cmd),
-                    true => plugged(self.stats.unplugging(), || begin_some(cmd)),
-                    false => Some(cmd),
-                };
-                if let Some(cmd) = not_begun {
-                    cmd.execute(&self.stats);
-                    self.execute_first(&mut reading);
-                }
-                task::cond_resched();
-            }
-            // One at a time, so that none of them waits for what comes meanwhile, nor
-            // that for all of them.
-            self.execute_first(&mut reading);
-            unfinished = Some(reading.len());
+        let mut cmds = WorkerSet::first_cmds(&this.set, this);
+        while let Some(mut waiting) = cmds {
+            this.execute_some(&mut waiting, &mut reading);
+            cmds = WorkerSet::next_cmds(&this.set, this, is_nearby, reading.len());
         }
+    }
+
+    /// Executes those of `waiting`, or begins to read, and executes the first of those that
+    /// were begun. Sleeps.
+    fn execute_some(
+        &self,
+        waiting: &mut RequestList<LoopDevice>,
+        reading: &mut RequestList<LoopDevice>,
+    ) {
+        let taken = Nanos::now();
+        while let Some(cmd) = LoopCmd::next_of(waiting, taken) {
+            let is_last = waiting.is_empty();
+            let alone = is_last && reading.is_empty();
+            let mut begin_some = |cmd| self.begin_some(cmd, waiting, reading, taken);
+            let not_begun = match cmd.can_begin(alone) {
+                true if is_last => begin_some(cmd),
+                true => plugged(self.stats.unplugging(), || begin_some(cmd)),
+                false => Some(cmd),
+            };
+            if let Some(cmd) = not_begun {
+                cmd.execute(&self.stats);
+                self.execute_first(reading);
+            }
+            task::cond_resched();
+        }
+        // One at a time, so that none of them waits for what comes meanwhile, nor
+        // that for all of them.
+        self.execute_first(reading);
     }
 
     /// Executes the first command that the file has begun to read. Sleeps.

@@ -77,12 +77,32 @@ impl TaskMark {
     }
 }
 
-/// Returns whether nothing but the current task is about to run on this CPU, so that it
-/// has nothing to do when that sleeps. Any context.
-pub(crate) fn is_alone_on_cpu() -> bool {
-    // SAFETY: Reads one word; has no preconditions. Another CPU's, should the task be
-    // moved in between, is as harmless.
-    unsafe { bindings::single_task_running() }
+/// A task that has not slept since: equal to another if that is the same one, and it has
+/// not slept in between.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Awake {
+    task: usize,
+    /// How often it has slept (`nvcsw`).
+    slept: kernel::ffi::c_ulong,
+}
+
+impl Awake {
+    /// Returns the current task. Any context, but says nothing of an interrupt.
+    pub(crate) fn current() -> Self {
+        Self {
+            task: Task::current_raw() as usize,
+            // SAFETY: Reads one word of the current task.
+            slept: unsafe { bindings::rust_loop_helper_current_nvcsw() },
+        }
+    }
+}
+
+/// Returns whether something that the current task waits for may run on its CPU: in
+/// process context, if it does not keep others from running by its priority, and if the
+/// CPU is not set aside for something (`isolcpus`, `nohz_full`). Any context.
+pub(crate) fn may_run_beside_current() -> bool {
+    // SAFETY: Has no preconditions. That the task may be moved in between does no harm.
+    unsafe { bindings::rust_loop_helper_may_run_beside_current() }
 }
 
 /// Lets other tasks run if it is their turn. Process context, may sleep.

@@ -21,6 +21,12 @@ pub(crate) fn jiffies() -> Jiffies {
     unsafe { bindings::rust_loop_helper_jiffies() }
 }
 
+/// Returns whether it is `then` or later (`time_after_eq`), if `then` is less than half of
+/// all jiffies away.
+pub(crate) fn is_past(then: Jiffies) -> bool {
+    jiffies().wrapping_sub(then) <= Jiffies::MAX / 2
+}
+
 /// Converts seconds to jiffies, saturating at what `msecs_to_jiffies` calls an
 /// infinite timeout.
 pub(crate) fn secs_to_jiffies(secs: u32) -> Jiffies {

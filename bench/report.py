@@ -15,6 +15,12 @@ import sys
 
 PEERS = {"raw": "store itself", "loop": "loop.ko", "ublk": "ublk", "rust_loop": "rust_loop"}
 
+# What some workloads find out besides.
+MEMORY = {
+    "kib_per_device": ("memory of an attached device", "KiB"),
+    "bytes_per_cgroup": ("kmalloc for a cgroup that has read from it", "bytes"),
+}
+
 
 def collect(directory):
     """{(set, workload): {peer: [run, ...]}}, in the order in which they were run."""
@@ -26,10 +32,12 @@ def collect(directory):
                 one = json.loads(line)
                 peers = found.setdefault((which, one["workload"]), {})
                 peers.setdefault(one["peer"], []).append(one)
-                if "kib_per_device" in one:
-                    memory = found.setdefault((which, "memory of an attached device"), {})
-                    value = {"value": one["kib_per_device"], "unit": "KiB"}
-                    memory.setdefault(one["peer"], []).append(value)
+                for key, (row, unit) in MEMORY.items():
+                    if key in one and which != "instructions":
+                        memory = found.setdefault((which, row), {})
+                        memory.setdefault(one["peer"], []).append(
+                            {"value": one[key], "unit": unit}
+                        )
     return found
 
 

@@ -12,7 +12,6 @@
 #include <linux/mman.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
-#include <linux/sched/stat.h>
 #include <linux/timer.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/loop.h>

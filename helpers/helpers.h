@@ -89,6 +89,8 @@ void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flag
 void rust_loop_helper_cond_resched(void);
 bool rust_loop_helper_capable_sys_admin(void);
 bool rust_loop_helper_in_task(void);
+unsigned long rust_loop_helper_current_nvcsw(void);
+bool rust_loop_helper_may_run_beside_current(void);
 void rust_loop_helper_memalloc_retry_wait(void);
 
 /* sync.c */

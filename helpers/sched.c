@@ -2,7 +2,9 @@
 
 #include <linux/capability.h>
 #include <linux/sched.h>
+#include <linux/sched/isolation.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/rt.h>
 
 #include "helpers.h"
 
@@ -32,6 +34,20 @@ bool rust_loop_helper_capable_sys_admin(void)
 bool rust_loop_helper_in_task(void)
 {
 	return in_task();
+}
+
+unsigned long rust_loop_helper_current_nvcsw(void)
+{
+	return current->nvcsw;
+}
+
+bool rust_loop_helper_may_run_beside_current(void)
+{
+	int cpu = raw_smp_processor_id();
+
+	return in_task() && !rt_or_dl_task(current) &&
+	       housekeeping_test_cpu(cpu, HK_TYPE_DOMAIN) &&
+	       housekeeping_test_cpu(cpu, HK_TYPE_KERNEL_NOISE);
 }
 
 void rust_loop_helper_memalloc_retry_wait(void)

@@ -6,15 +6,17 @@
 //! are executed while more are issued.
 //!
 //! But a *lone* command, which somebody waits for and which has no other beside it, is
-//! executed *nearby*: on the processor that it was issued on, which has nothing else to
-//! do. To wake another takes longer than to switch to the worker. 4 KiB reads, one at a
-//! time, are 1.4 times as many that way; sixteen at a time would be two thirds.
+//! executed *nearby*: on the processor that it was issued on, which most likely has
+//! nothing else to do. To wake another takes longer than to switch to the worker. 4 KiB
+//! reads, one at a time, are 1.4 times as many that way; sixteen at a time would be two
+//! thirds, so a worker that finds more commands goes on anywhere.
 //!
 //! The workqueue for that is bound to processors, shared by all devices, and has no
 //! thread for when there is no memory to make one: that would be one for all, and devices
 //! can be on top of each other. So a worker that is to run nearby is *watched*: if it has
 //! not begun when the watch ends it runs on the workqueue of its device, too, which has
-//! such a thread. Where it begins first is where it runs.
+//! such a thread. Where it begins first is where it runs. If it begins late, as its
+//! processor has something to do, all run anywhere for a while.
 
 use super::{
     LoopWorker,
@@ -41,85 +43,63 @@ pub(super) const ANYWHERE: u64 = 0;
 /// Which one runs nearby.
 pub(super) const NEARBY: u64 = 1;
 
-/// How long a worker is given to begin nearby, in milliseconds: about as long as
-/// workqueues wait for memory before they turn to their thread.
+/// How long a worker is given to begin nearby, in milliseconds.
 const WATCH_MSECS: u32 = 20;
+
+/// How long is late, in milliseconds: others had their turn there.
+const LATE_MSECS: u32 = 4;
+
+/// For how long nothing runs nearby after that has held something up, in seconds.
+const PAUSE_SECS: u32 = 1;
 
 /// Where the workers of one device run.
 #[pin_data]
 pub(super) struct Executors {
-    anywhere: OwnedQueue,
+    anywhere: Arc<OwnedQueue>,
     nearby: Arc<OwnedQueue>,
     set: Arc<Timer<WorkerSet>>,
-    watch_for: Jiffies,
-}
-
-/// A worker that was told to run nearby and has not begun; one of a device at a time.
-pub(super) struct Watched {
-    worker: Option<Arc<LoopWorker>>,
-    /// How often there was one.
-    pub(super) nearby: u64,
-    /// How often that had to run elsewhere.
-    pub(super) moved: u64,
-}
-
-impl Watched {
-    pub(super) fn new() -> Self {
-        Self {
-            worker: None,
-            nearby: 0,
-            moved: 0,
-        }
-    }
-
-    /// Ends the watch over a worker, which has begun.
-    pub(super) fn begun(&mut self, worker: &LoopWorker) {
-        if matches!(&self.worker, Some(watched) if core::ptr::eq(&**watched, worker)) {
-            // Not the last reference: who runs has one.
-            self.worker = None;
-        }
-    }
 }
 
 impl Executors {
-    /// `name` is that of the device's workqueue; `nearby` is that of all devices. May
-    /// sleep.
+    /// `nearby` is the workqueue of all devices, `set` one that was made by
+    /// [`WorkerSet::new`] with `anywhere`, that of this device.
     pub(super) fn new(
-        name: &CStr,
+        anywhere: Arc<OwnedQueue>,
         nearby: Arc<OwnedQueue>,
         set: Arc<Timer<WorkerSet>>,
-    ) -> impl PinInit<Self, Error> + use<'_> {
+    ) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            anywhere: OwnedQueue::new_unbound_freezable(name)?,
+            anywhere,
             nearby,
             set,
-            watch_for: timer::msecs_to_jiffies(WATCH_MSECS),
         })
     }
 
     /// Lets a worker run that is not running. `is_lone` says whether its command is. Any
-    /// context, under the work lock, which `watched` is protected by.
+    /// context, under the work lock, which `dispatch` is protected by.
     pub(super) fn run(
         this: &Timer<Self>,
-        watched: &mut Watched,
+        dispatch: &mut Dispatch,
         worker: &Arc<LoopWorker>,
         is_lone: bool,
     ) {
-        // If the work is queued already the reference comes back: as good.
-        if is_lone && watched.worker.is_none() && task::is_alone_on_cpu() {
-            watched.worker = Some(worker.clone());
-            watched.nearby += 1;
-            let _ = this.nearby.enqueue::<_, NEARBY>(worker.clone());
-            this.reduce(timer::jiffies().wrapping_add(this.watch_for));
-        } else {
-            let _ = this.anywhere.enqueue::<_, ANYWHERE>(worker.clone());
+        if is_lone && dispatch.may_run_nearby() && task::may_run_beside_current() {
+            let queued = this.nearby.enqueue::<_, NEARBY>(worker.clone());
+            if queued.is_ok() {
+                this.reduce(dispatch.watch(worker.clone()));
+                return;
+            }
+            // It is still there from before, and watched no longer.
         }
+        dispatch.run_anywhere(worker);
     }
 
-    /// Waits until workers that have run dry have returned, and watches no longer. Nobody
-    /// queues commands any more. Sleeps.
+    /// Waits until workers that have run dry anywhere have returned; watches no longer.
+    /// Nobody queues commands any more. Sleeps.
     pub(super) fn finish(this: &Timer<Self>) {
         this.shutdown();
+        let anywhere = this.set.inner.lock().dispatch.anywhere.take();
+        drop(anywhere);
         this.anywhere.flush();
     }
 }
@@ -128,18 +108,102 @@ impl TimerCallback for Executors {
     // It is for when nothing goes on, and then a processor may be idle.
     const DEFERRABLE: bool = false;
 
-    /// Lets the worker that has not begun nearby run elsewhere. It may just have been
-    /// queued: no harm is done.
+    /// Lets a worker run anywhere that has not begun nearby for too long.
     fn expired(this: &Timer<Self>) {
-        let worker = {
-            let mut inner = this.set.inner.lock();
-            let worker = inner.watched.worker.take();
-            inner.watched.moved += u64::from(worker.is_some());
-            worker
-        };
-        if let Some(worker) = worker {
-            let _ = this.anywhere.enqueue::<_, ANYWHERE>(worker);
+        let mut inner = this.set.inner.lock();
+        if let Some(again) = inner.dispatch.look() {
+            this.reduce(again);
         }
+    }
+}
+
+/// What the work lock protects of where workers run.
+pub(super) struct Dispatch {
+    /// The unbound workqueue; `None` when nothing is to be queued there any more. Workers
+    /// do not own it: the last one would wait for itself.
+    anywhere: Option<Arc<OwnedQueue>>,
+    /// A worker that was told to run nearby and has not begun: one at a time.
+    watched: Option<Arc<LoopWorker>>,
+    /// Since when it is watched.
+    since: Jiffies,
+    /// Until when nothing runs nearby.
+    paused_until: Option<Jiffies>,
+    /// How often a worker was told to run nearby.
+    pub(super) nearby: u64,
+    /// How often it did not begin in time.
+    pub(super) moved: u64,
+}
+
+impl Dispatch {
+    pub(super) fn new(anywhere: Arc<OwnedQueue>) -> Self {
+        Self {
+            anywhere: Some(anywhere),
+            watched: None,
+            since: 0,
+            paused_until: None,
+            nearby: 0,
+            moved: 0,
+        }
+    }
+
+    /// Lets a worker run anywhere. Any context.
+    pub(super) fn run_anywhere(&self, worker: &Arc<LoopWorker>) {
+        if let Some(anywhere) = &self.anywhere {
+            // If it is queued already the reference comes back: as good.
+            let _ = anywhere.enqueue::<_, ANYWHERE>(worker.clone());
+        }
+    }
+
+    fn may_run_nearby(&mut self) -> bool {
+        if let Some(until) = self.paused_until {
+            if !timer::is_past(until) {
+                return false;
+            }
+            self.paused_until = None;
+        }
+        self.watched.is_none()
+    }
+
+    fn pause(&mut self) {
+        let pause = timer::secs_to_jiffies(PAUSE_SECS);
+        self.paused_until = Some(timer::jiffies().wrapping_add(pause));
+    }
+
+    /// Begins to watch a worker. Returns when to look.
+    fn watch(&mut self, worker: Arc<LoopWorker>) -> Jiffies {
+        self.watched = Some(worker);
+        self.since = timer::jiffies();
+        self.nearby += 1;
+        self.since
+            .wrapping_add(timer::msecs_to_jiffies(WATCH_MSECS))
+    }
+
+    /// Ends the watch over a worker, which has begun.
+    pub(super) fn begun(&mut self, worker: &LoopWorker) {
+        if !matches!(&self.watched, Some(watched) if core::ptr::eq(&**watched, worker)) {
+            return;
+        }
+        // Not the last reference: who runs has one.
+        self.watched = None;
+        if timer::jiffies().wrapping_sub(self.since) > timer::msecs_to_jiffies(LATE_MSECS) {
+            self.pause();
+        }
+    }
+
+    /// Lets the watched worker run anywhere if it is time. Returns when to look again.
+    fn look(&mut self) -> Option<Jiffies> {
+        let end = self
+            .since
+            .wrapping_add(timer::msecs_to_jiffies(WATCH_MSECS));
+        self.watched.as_ref()?;
+        if !timer::is_past(end) {
+            return Some(end);
+        }
+        let worker = self.watched.take()?;
+        self.moved += 1;
+        self.pause();
+        self.run_anywhere(&worker);
+        None
     }
 }
 
@@ -147,7 +211,7 @@ impl WorkItem<ANYWHERE> for LoopWorker {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.execute_all();
+        Self::execute_all(&this, false);
     }
 }
 
@@ -155,6 +219,6 @@ impl WorkItem<NEARBY> for LoopWorker {
     type Pointer = Arc<Self>;
 
     fn run(this: Arc<Self>) {
-        this.execute_all();
+        Self::execute_all(&this, true);
     }
 }

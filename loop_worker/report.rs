@@ -214,7 +214,7 @@ impl Show for Summary {
             totals.add(&worker.work.stats.totals());
         }
         let (bound, fallbacks) = (inner.backing.is_some(), inner.fallbacks);
-        let (nearby, moved) = (inner.watched.nearby, inner.watched.moved);
+        let (nearby, moved) = (inner.dispatch.nearby, inner.dispatch.moved);
         drop(inner);
         seq_print!(out, "bound {}\n", u32::from(bound));
         seq_print!(out, "workers {workers}\nidle {idle}\n");
