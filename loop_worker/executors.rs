@@ -16,7 +16,8 @@
 //! can be on top of each other. So a worker that is to run nearby is *watched*: if it has
 //! not begun when the watch ends it runs on the workqueue of its device, too, which has
 //! such a thread. Where it begins first is where it runs. If it begins late, as its
-//! processor has something to do, all run anywhere for a while.
+//! processor has something to do, all run anywhere for a while, so that little time is
+//! lost that way.
 
 use super::{
     LoopWorker,
@@ -49,8 +50,8 @@ const WATCH_MSECS: u32 = 20;
 /// How long is late, in milliseconds: others had their turn there.
 const LATE_MSECS: u32 = 4;
 
-/// For how long nothing runs nearby after that has held something up, in seconds.
-const PAUSE_SECS: u32 = 1;
+/// For how many times as long as something was held up nothing runs nearby then.
+const PAUSE: Jiffies = 25;
 
 /// Where the workers of one device run.
 #[pin_data]
@@ -164,9 +165,13 @@ impl Dispatch {
         self.watched.is_none()
     }
 
-    fn pause(&mut self) {
-        let pause = timer::secs_to_jiffies(PAUSE_SECS);
-        self.paused_until = Some(timer::jiffies().wrapping_add(pause));
+    /// Lets nothing run nearby for a while if the watched worker is late.
+    fn pause_if_late(&mut self) {
+        let now = timer::jiffies();
+        let late = now.wrapping_sub(self.since);
+        if late > timer::msecs_to_jiffies(LATE_MSECS) {
+            self.paused_until = Some(now.wrapping_add(late.saturating_mul(PAUSE)));
+        }
     }
 
     /// Begins to watch a worker. Returns when to look.
@@ -185,9 +190,7 @@ impl Dispatch {
         }
         // Not the last reference: who runs has one.
         self.watched = None;
-        if timer::jiffies().wrapping_sub(self.since) > timer::msecs_to_jiffies(LATE_MSECS) {
-            self.pause();
-        }
+        self.pause_if_late();
     }
 
     /// Lets the watched worker run anywhere if it is time. Returns when to look again.
@@ -201,7 +204,7 @@ impl Dispatch {
         }
         let worker = self.watched.take()?;
         self.moved += 1;
-        self.pause();
+        self.pause_if_late();
         self.run_anywhere(&worker);
         None
     }

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --cpus 2 --mem 768
+# vm: --cpus 2 --mem 768 --disk 32M
 #
 # A command that somebody waits for and that is alone is executed on the processor
 # that it was issued on; others, and those for which that has no time, elsewhere.
@@ -11,7 +11,8 @@ setup() {
 	need_rust_loop
 	ensure_driver
 	random_file "$WORK/image" 16M
-	attach "${DEV}0" "$WORK/image"
+	dd if="$WORK/image" of=/dev/vdb bs=1M oflag=direct status=none
+	attach "${DEV}0" --direct-io=on /dev/vdb
 	udevadm settle
 }
 
@@ -24,7 +25,7 @@ reads() {
 	local before
 	before=$(summary nearby)
 	fio --name=reads --filename="${DEV}0" --direct=1 --ioengine=libaio --rw=randread --bs=4k \
-		--number_ios="$1" --iodepth="$2" --io_size=1G --thread >/dev/null
+		--number_ios="$1" --iodepth="$2" --io_size=1G --size=16M --thread >/dev/null
 	echo $(($(summary nearby) - before))
 }
 
@@ -33,8 +34,8 @@ one_at_a_time() {
 	setup
 	nearby=$(reads 2000 1)
 	tell "$nearby of 2000 reads one at a time were executed nearby"
-	# What else wants to run there now and then takes the others away.
-	((nearby > 600)) || fail "only $nearby"
+	# After one that was late, as others ran there, some are executed elsewhere.
+	((nearby > 500)) || fail "only $nearby"
 	detach "${DEV}0"
 }
 
