@@ -429,9 +429,13 @@ impl WorkerSet {
 
     /// Takes all commands that wait for a worker which begins to run. `None` if it executes
     /// commands elsewhere, or has done so, or been freed: then it must return.
-    fn first_cmds(this: &Timer<Self>, worker: &LoopWorker) -> Option<RequestList<LoopDevice>> {
+    fn first_cmds(
+        this: &Timer<Self>,
+        worker: &LoopWorker,
+        is_nearby: bool,
+    ) -> Option<RequestList<LoopDevice>> {
         let mut inner = this.inner.lock();
-        inner.dispatch.begun(worker);
+        inner.dispatch.begun(worker, is_nearby);
         let cmds = inner.queue_of(worker)?;
         if cmds.executing || !cmds.scheduled {
             return None;
@@ -590,7 +594,7 @@ impl LoopWorker {
         let _scope = task::BackingIoScope::enter();
         // What the file has begun to read, in the order in which it has.
         let mut reading = RequestList::new();
-        let mut cmds = WorkerSet::first_cmds(&this.set, this);
+        let mut cmds = WorkerSet::first_cmds(&this.set, this, is_nearby);
         while let Some(mut waiting) = cmds {
             this.execute_some(&mut waiting, &mut reading);
             cmds = WorkerSet::next_cmds(&this.set, this, is_nearby, reading.len());

@@ -127,11 +127,13 @@ pub(super) struct Dispatch {
     watched: Option<Arc<LoopWorker>>,
     /// Since when it is watched.
     since: Jiffies,
+    /// Whether it was told to run anywhere, too.
+    is_moved: bool,
     /// Until when nothing runs nearby.
     paused_until: Option<Jiffies>,
     /// How often a worker was told to run nearby.
     pub(super) nearby: u64,
-    /// How often it did not begin in time.
+    /// How often it did not begin in time, and began elsewhere.
     pub(super) moved: u64,
 }
 
@@ -141,6 +143,7 @@ impl Dispatch {
             anywhere: Some(anywhere),
             watched: None,
             since: 0,
+            is_moved: false,
             paused_until: None,
             nearby: 0,
             moved: 0,
@@ -178,34 +181,34 @@ impl Dispatch {
     fn watch(&mut self, worker: Arc<LoopWorker>) -> Jiffies {
         self.watched = Some(worker);
         self.since = timer::jiffies();
+        self.is_moved = false;
         self.nearby += 1;
         self.since
             .wrapping_add(timer::msecs_to_jiffies(WATCH_MSECS))
     }
 
     /// Ends the watch over a worker, which has begun.
-    pub(super) fn begun(&mut self, worker: &LoopWorker) {
+    pub(super) fn begun(&mut self, worker: &LoopWorker, is_nearby: bool) {
         if !matches!(&self.watched, Some(watched) if core::ptr::eq(&**watched, worker)) {
             return;
         }
         // Not the last reference: who runs has one.
         self.watched = None;
+        self.moved += u64::from(self.is_moved && !is_nearby);
         self.pause_if_late();
     }
 
     /// Lets the watched worker run anywhere if it is time. Returns when to look again.
     fn look(&mut self) -> Option<Jiffies> {
+        let worker = self.watched.as_ref().filter(|_| !self.is_moved)?;
         let end = self
             .since
             .wrapping_add(timer::msecs_to_jiffies(WATCH_MSECS));
-        self.watched.as_ref()?;
         if !timer::is_past(end) {
             return Some(end);
         }
-        let worker = self.watched.take()?;
-        self.moved += 1;
-        self.pause_if_late();
-        self.run_anywhere(&worker);
+        self.run_anywhere(worker);
+        self.is_moved = true;
         None
     }
 }
