@@ -246,8 +246,8 @@ impl Drop for Workers {
     fn drop(&mut self) {
         // Nobody queues commands any more. Let workers that have run dry return,
         // and see to it that the timer does not hold a worker, and thereby the
-        // set that the timer is in, when we let go of that. One that is nearby, or
-        // on its way there, finds that it has been freed.
+        // set that the timer is in, when we let go of that. One that is nearby, or on
+        // its way there, has nothing to do or finds that it has been freed.
         Executors::finish(&self.executors);
         self.set.shutdown();
         // Workers refer to the set they are in, so they do not go by themselves.
