@@ -183,6 +183,11 @@ impl Dispatch {
         self.since = timer::jiffies();
         self.is_moved = false;
         self.nearby += 1;
+        self.end()
+    }
+
+    /// Returns when the watch ends.
+    fn end(&self) -> Jiffies {
         self.since
             .wrapping_add(timer::msecs_to_jiffies(WATCH_MSECS))
     }
@@ -201,9 +206,7 @@ impl Dispatch {
     /// Lets the watched worker run anywhere if it is time. Returns when to look again.
     fn look(&mut self) -> Option<Jiffies> {
         let worker = self.watched.as_ref().filter(|_| !self.is_moved)?;
-        let end = self
-            .since
-            .wrapping_add(timer::msecs_to_jiffies(WATCH_MSECS));
+        let end = self.end();
         if !timer::is_past(end) {
             return Some(end);
         }
