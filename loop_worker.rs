@@ -58,7 +58,10 @@ use crate::{
             self,
             Awake, //
         },
-        time::Nanos,
+        time::{
+            LastNanos,
+            Nanos, //
+        },
         timer::{
             self,
             Jiffies,
@@ -86,7 +89,8 @@ use executors::{
     Dispatch,
     Executors,
     ANYWHERE,
-    NEARBY, //
+    NEARBY,
+    PAUSE, //
 };
 use kernel::{
     prelude::*,
@@ -497,6 +501,10 @@ impl WorkerSet {
 /// more than one request.
 const BATCH: u32 = 16;
 
+/// How long a command waits at the most, in nanoseconds, if what the worker leaves the
+/// processor to gives it back at once.
+const LATE_NANOS: u64 = 4_000_000;
+
 /// How often idle workers are looked at, in seconds: nobody tells us when a cgroup
 /// is removed, and it cannot go while a worker holds it.
 const LOOK_EVERY_SECS: u32 = 2;
@@ -566,6 +574,8 @@ pub(crate) struct LoopWorker {
     nearby: Work<Self, NEARBY>,
     set: Arc<Timer<WorkerSet>>,
     whose: Whose,
+    /// Until when it does not [rest](Self::may_rest).
+    restless_until: LastNanos,
     /// What it has done. What the backing file does for it ends without it.
     stats: Arc<Stats>,
 }
@@ -582,6 +592,7 @@ impl LoopWorker {
             nearby <- new_work!("LoopWorker::nearby"),
             set,
             whose,
+            restless_until: LastNanos::default(),
             stats,
         })
     }
@@ -596,26 +607,55 @@ impl LoopWorker {
         let mut reading = RequestList::new();
         let mut cmds = WorkerSet::first_cmds(&this.set, this, is_nearby);
         while let Some(mut waiting) = cmds {
-            this.execute_some(&mut waiting, &mut reading);
+            let taken = Nanos::now();
+            let may_rest = this.may_rest(&waiting, taken);
+            this.execute_some(&mut waiting, &mut reading, taken);
+            if may_rest && reading.is_empty() {
+                task::yield_now();
+            }
             cmds = WorkerSet::next_cmds(&this.set, this, is_nearby, reading.len());
         }
     }
 
+    /// Returns whether the worker, when it has executed the commands `waiting`, should let
+    /// other tasks have its processor before it looks for more.
+    ///
+    /// Who issues many may be one of them. To execute its commands one by one, each as soon
+    /// as it comes, takes two switches of tasks for each; whoever finds the worker still
+    /// there need not wake it, and goes on until it has issued all that it can. On a single
+    /// processor that is 1,700 of 17,000 instructions of a read, 32 at a time. Where there
+    /// is no other task it takes next to nothing.
+    ///
+    /// But others may be in no hurry to give the processor back: if a command has waited
+    /// for long there is no rest for many times as long, so that little is lost that way.
+    fn may_rest(&self, waiting: &RequestList<LoopDevice>, taken: Nanos) -> bool {
+        let waited = waiting.first().map_or(0, |queued| taken.since(queued.came));
+        if waited > LATE_NANOS {
+            let pause = waited.saturating_mul(PAUSE);
+            self.restless_until.set(taken.after(pause));
+        }
+        // Swap is what others wait for in order to go on.
+        waiting.len() > 1
+            && !matches!(self.whose, Whose::Swap)
+            && !self.restless_until.get().is_after(taken)
+    }
+
     /// Executes those of `waiting`, or begins to read, and executes the first of those that
-    /// were begun. Sleeps.
+    /// were begun. `taken` is when the worker took them. Sleeps.
     fn execute_some(
         &self,
         waiting: &mut RequestList<LoopDevice>,
         reading: &mut RequestList<LoopDevice>,
+        taken: Nanos,
     ) {
-        let taken = Nanos::now();
         while let Some(cmd) = LoopCmd::next_of(waiting, taken) {
             let is_last = waiting.is_empty();
             let alone = is_last && reading.is_empty();
+            let expected = BATCH.min(1 + waiting.len());
             let mut begin_some = |cmd| self.begin_some(cmd, waiting, reading, taken);
             let not_begun = match cmd.can_begin(alone) {
                 true if is_last => begin_some(cmd),
-                true => plugged(self.stats.unplugging(), || begin_some(cmd)),
+                true => plugged(self.stats.unplugging(), expected, || begin_some(cmd)),
                 false => Some(cmd),
             };
             if let Some(cmd) = not_begun {

@@ -111,6 +111,16 @@ pub(crate) fn cond_resched() {
     unsafe { bindings::rust_loop_helper_cond_resched() };
 }
 
+/// Lets the other tasks that this CPU has to run have their turn first, if there are any.
+/// Process context, sleeps.
+///
+/// Not to wait for something: nobody says for how long it takes, nor that any of them is
+/// the one that is hoped for.
+pub(crate) fn yield_now() {
+    // SAFETY: Has no preconditions but the context.
+    unsafe { bindings::rust_loop_helper_yield() };
+}
+
 /// Lets some time pass in which others may give back memory. Process context, sleeps.
 pub(crate) fn wait_for_memory() {
     // SAFETY: Has no preconditions but the context.

@@ -87,6 +87,7 @@ int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize);
 unsigned int rust_loop_helper_current_set_flags(unsigned int flags);
 void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flags);
 void rust_loop_helper_cond_resched(void);
+void rust_loop_helper_yield(void);
 bool rust_loop_helper_capable_sys_admin(void);
 bool rust_loop_helper_in_task(void);
 unsigned long rust_loop_helper_current_nvcsw(void);

@@ -26,6 +26,11 @@ void rust_loop_helper_cond_resched(void)
 	cond_resched();
 }
 
+void rust_loop_helper_yield(void)
+{
+	yield();
+}
+
 bool rust_loop_helper_capable_sys_admin(void)
 {
 	return capable(CAP_SYS_ADMIN);

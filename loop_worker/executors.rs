@@ -50,8 +50,9 @@ const WATCH_MSECS: u32 = 20;
 /// How long is late, in milliseconds: others had their turn there.
 const LATE_MSECS: u32 = 4;
 
-/// For how many times as long as something was held up nothing runs nearby then.
-const PAUSE: Jiffies = 25;
+/// For how many times as long as something was held up, by what a processor does besides,
+/// it is not left to that again.
+pub(super) const PAUSE: u64 = 25;
 
 /// Where the workers of one device run.
 #[pin_data]
@@ -173,7 +174,7 @@ impl Dispatch {
         let now = timer::jiffies();
         let late = now.wrapping_sub(self.since);
         if late > timer::msecs_to_jiffies(LATE_MSECS) {
-            self.paused_until = Some(now.wrapping_add(late.saturating_mul(PAUSE)));
+            self.paused_until = Some(now.wrapping_add(late.saturating_mul(PAUSE as Jiffies)));
         }
     }
 

@@ -408,6 +408,14 @@ impl<T: Operations> RequestList<T> {
         self.head.is_none()
     }
 
+    /// Returns the driver's data of the first request.
+    pub(crate) fn first(&self) -> Option<&T::Queued> {
+        let head = self.head?;
+        // SAFETY: By the type invariant `head` is a request in this list, with such
+        // memory, which is ours and stays while the list is borrowed.
+        Some(unsafe { &(*head.as_ptr().add(1).cast::<Waiting<T>>()).queued })
+    }
+
     /// Takes all requests out of the list, into another.
     pub(crate) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::new())

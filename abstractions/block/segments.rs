@@ -229,8 +229,11 @@ impl<'a> BvecIter<'a> {
         }
     }
 
-    /// Fills the rest with zeroes. For reading only.
+    /// Fills the rest with zeroes, if there is any. For reading only.
     pub(crate) fn zero_rest(&mut self) {
+        if self.len() == 0 {
+            return;
+        }
         // SAFETY: By the type invariant the iterator is initialised; it does
         // not go beyond its own count.
         unsafe { bindings::iov_iter_zero(self.len(), self.inner.get()) };
