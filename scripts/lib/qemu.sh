@@ -9,7 +9,7 @@
 # write to the log is not rate-limited, and there is room for all that one test may
 # make the kernel say: of what is overwritten before it is read, a splat may be part.
 QEMU_APPEND="console=ttyS0 ignore_loglevel printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic
- no_timer_check tsc=reliable watchdog_thresh=60 workqueue.watchdog_thresh=120
+ no_timer_check cryptomgr.notests=1 tsc=reliable watchdog_thresh=60 workqueue.watchdog_thresh=120
  rcupdate.rcu_cpu_stall_timeout=120 rdinit=/init"
 QEMU_APPEND=${QEMU_APPEND//$'\n'/}
 
@@ -137,5 +137,6 @@ qemu_arguments()
 	qemu_share src "$TOP" ,readonly=on
 	[ -z "$SHARE" ] || qemu_share share "$SHARE" ,readonly=on
 	[ -z "$SHARE_RW" ] || qemu_share out "$SHARE_RW" ''
+	[ -z "$PLUGIN" ] || ARGS+=(-plugin "$PLUGIN")
 	[ -z "$PIDFILE" ] || ARGS+=(-pidfile "$PIDFILE")
 }
