@@ -1744,20 +1744,27 @@ struct difference {
 	char value[2][4096];
 };
 
+static const char none[] = "(none)";
+
+/* Returns where the line after this one begins, or the end. */
+static const char *next_line(const char *line)
+{
+	const char *end = strchr(line, '\n');
+
+	return end ? end + 1 : line + strlen(line);
+}
+
 /* Finds "aspect=" in a text of lines. Returns its value, and its length. */
 static const char *value_of(const char *text, const char *aspect, size_t alen, size_t *len)
 {
-	while (*text) {
+	for (; *text; text = next_line(text)) {
 		if (!strncmp(text, aspect, alen) && text[alen] == '=') {
 			*len = strcspn(text + alen + 1, "\n");
 			return text + alen + 1;
 		}
-		text += strcspn(text, "\n");
-		if (*text)
-			text++;
 	}
-	*len = 6;
-	return "(none)";
+	*len = strlen(none);
+	return none;
 }
 
 /* The state that the systematic mode is in, for the table. */
@@ -1789,18 +1796,28 @@ static bool differ(const struct step *st, struct difference *d)
 {
 	const struct side *c = &sides[0], *r = &sides[1];
 	char op[512], cv[4096], rv[4096], aspect[128];
+	const char *p, *next, *other, *found, *cp, *rp;
 	size_t alen, clen, rlen;
-	const char *p, *cp, *rp;
 	int pass;
 
 	if (c->out.len == r->out.len && !memcmp(c->out.s, r->out.s, c->out.len))
 		return false;
 	step_text(st, op, sizeof(op));
 	for (pass = 0; pass < 2; pass++) {
-		for (p = pass ? r->out.s : c->out.s; *p; p += strcspn(p, "\n") + 1) {
+		/* Most lines are the same, and at the same place. */
+		other = pass ? c->out.s : r->out.s;
+		for (p = pass ? r->out.s : c->out.s; *p; p = next) {
+			next = next_line(p);
+			if (!strncmp(p, other, next - p)) {
+				other += next - p;
+				continue;
+			}
 			alen = strcspn(p, "=");
 			cp = value_of(c->out.s, p, alen, &clen);
 			rp = value_of(r->out.s, p, alen, &rlen);
+			found = pass ? cp : rp;
+			if (found != none)
+				other = next_line(found);
 			if (clen == rlen && !memcmp(cp, rp, clen))
 				continue;
 			snprintf(aspect, sizeof(aspect), "%.*s", (int)alen, p);
