@@ -12,7 +12,8 @@ Prints one JSON object per run, and says on standard error what is being done.
 A read of what is not in memory is one of a fixed number that never meet a block
 twice: for a fixed time, a reader would warm the cache for itself.
 
-BENCH_PEERS="loop rust_loop" measures only some of the peers.
+BENCH_PEERS="loop rust_loop" measures only some of the peers, BENCH_IOS=N does N I/Os
+instead of as many as it says here. "=NAME" is the workload of exactly that name.
 """
 
 import json
@@ -145,6 +146,7 @@ class Fio:
     def __init__(self, store, direct, options, ios=None, cold=False):
         self.store, self.direct, self.cold = store, direct, cold
         self.options = options.split()
+        ios = os.environ.get("BENCH_IOS", ios)
         if ios:
             self.options.append(f"--number_ios={ios}")
 
@@ -450,7 +452,7 @@ def main():
     workloads = {
         name: workload
         for name, workload in SETS[which].items()
-        if not names or any(part in name for part in names)
+        if not names or any(part in name or part == f"={name}" for part in names)
     }
     for peer in PEERS:
         if peer != "raw":
