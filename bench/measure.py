@@ -336,6 +336,17 @@ class Cgroups(Fio):
         return result
 
 
+class Beside(Fio):
+    """The same while something else wants all of the time of a processor."""
+
+    def measure(self, peer, path, store):
+        with subprocess.Popen([sys.executable, "-IS", "-c", "while True: pass"]) as other:
+            try:
+                return super().measure(peer, path, store)
+            finally:
+                other.kill()
+
+
 RANDOM_READ, RANDOM_WRITE = "--rw=randread --bs=4k", "--rw=randwrite --bs=4k"
 
 CGROUP_READS = {
@@ -415,6 +426,10 @@ INSTRUCTIONS = {
     "null_blk, direct, QD32": Fio("null", True, f"{RANDOM_READ} --iodepth=32", 40000),
     "tmpfs read, buffered, QD16": Fio("tmpfs", False, f"{RANDOM_READ} --iodepth=16", 40000),
     "tmpfs write, buffered, QD16": Fio("tmpfs", False, f"{RANDOM_WRITE} --iodepth=16", 40000),
+    # Time, not only what it takes of that for the I/O.
+    "null_blk, direct, QD32, on a busy processor": Beside(
+        "null", True, f"{RANDOM_READ} --iodepth=32", 20000
+    ),
     **CGROUP_READS,
 }
 
