@@ -6,9 +6,7 @@
 # Backed by a disk, and loops on loops of either driver.
 
 . "$(dirname "$0")/lib.sh"
-
-LEVELS=60
-[[ $KERNEL == stock ]] || LEVELS=30
+. "$TESTS/deep.bash"
 
 # pattern_survives TOP BOTTOM-FILE: written at the top, found at the bottom.
 pattern_survives() {
@@ -73,30 +71,6 @@ offset_on_offset() {
 	same "$(sectors "${DEV}1")" 128 "sectors"
 	detach "${DEV}1"
 	detach "${DEV}0"
-}
-
-# So many that to end I/O on one from within the end of I/O on the one below, and so
-# on, would not fit on a stack.
-deep() {
-	need_rust_loop
-	! is_loaded || unload_driver
-	load_driver max_loop="$LEVELS"
-	local i below=/dev/vdb
-	for ((i = 0; i < LEVELS; i++)); do
-		expect ok loopctl configure "${DEV}$i" "$below" --flags 16
-		defer "clear_quietly ${DEV}$i"
-		below=${DEV}$i
-	done
-	same "$(sysfs_attr "$below" loop/dio)" 1 "direct I/O at the top"
-	random_file "$WORK/data" 256K
-	dd if="$WORK/data" of="$below" bs=64K oflag=direct conv=fsync status=none
-	dd if="$below" bs=4K count=64 iflag=direct status=none | cmp - "$WORK/data"
-	dd if=/dev/vdb bs=64K count=4 iflag=direct status=none | cmp - "$WORK/data"
-	# From the top.
-	for ((i = LEVELS - 1; i >= 0; i--)); do
-		clear "${DEV}$i"
-	done
-	unload_driver
 }
 
 # Detaching the lower device under the upper one waits for the upper one.

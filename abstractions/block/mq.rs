@@ -31,6 +31,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    container_of,
     error::to_result,
     ffi,
     prelude::*,
@@ -122,13 +123,13 @@ impl Op {
 union Pdu<T: Operations> {
     _waiting: ManuallyDrop<Waiting<T>>,
     _transfer: ManuallyDrop<TransferPdu<T>>,
-    _ending: Ending,
+    _ending: ManuallyDrop<Ending>,
 }
 
 /// A request that has been done and is about to be ended.
-#[derive(Clone, Copy)]
 struct Ending {
     status: BlkStatus,
+    work: bindings::work_struct,
 }
 
 /// A request in a [`RequestList`].
@@ -316,10 +317,39 @@ impl<T: Operations> Request<T> {
         let ending: NonNull<Ending> = self.memory().cast();
         let rq = ManuallyDrop::new(self).rq;
         // SAFETY: By the type invariant the request is started and ours alone, and so is
-        // its memory, which has room for this. It is given up here, to the callback.
+        // its memory, which has room for this. It is given up to one of two callbacks: if
+        // the block layer does not take it, because there is but one processor for its
+        // queue, that would end it here, so it goes to a softirq by way of a workqueue,
+        // which lives for as long as the kernel does. The work is not queued yet.
         unsafe {
-            ending.write(Ending { status });
-            bindings::blk_mq_complete_request(rq.as_ptr());
+            ending.write(Ending {
+                status,
+                work: bindings::work_struct::default(),
+            });
+            if bindings::blk_mq_complete_request_remote(rq.as_ptr()) {
+                return;
+            }
+            let work = &raw mut (*ending.as_ptr()).work;
+            bindings::rust_loop_helper_init_work(work, Some(Self::end_callback));
+            bindings::queue_work_on(
+                bindings::wq_misc_consts_WORK_CPU_UNBOUND as ffi::c_int,
+                bindings::system_bh_wq,
+                work,
+            );
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the workqueue, once, with the `work` of the [`Ending`] in the memory of a
+    /// request that was given to it by [`Self::end_later`].
+    unsafe extern "C" fn end_callback(work: *mut bindings::work_struct) {
+        // SAFETY: `work` is the field of an `Ending`, which is ours with its request; the
+        // workqueue does not use it after calling us.
+        unsafe {
+            let ending = container_of!(work, Ending, work);
+            let status = (*ending).status;
+            Self::from_memory(ending.cast()).end(status);
         }
     }
 
@@ -541,7 +571,7 @@ impl<T: Operations> TagSet<T> {
     unsafe extern "C" fn complete_callback(rq: *mut bindings::request) {
         // SAFETY: The request and its memory are ours, see `end_later`.
         unsafe {
-            let Ending { status } = rq.add(1).cast::<Ending>().read();
+            let status = (*rq.add(1).cast::<Ending>()).status;
             bindings::blk_mq_end_request(rq, status.0);
         }
     }

@@ -1,0 +1,14 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 1024 --disk 256M
+# leaks: no
+#
+# On a single processor the block layer ends a request where it is told that it is done,
+# and not in a softirq.
+
+. "$(dirname "$0")/lib.sh"
+. "$TESTS/deep.bash"
+
+it "$LEVELS levels, direct" deep
+
+run
