@@ -96,10 +96,14 @@ impl LoopCmd {
     /// device below, or for somebody else. `alone` says that there is nothing else to do
     /// meanwhile, for then a read may as well wait.
     pub(crate) fn can_begin(&self, alone: bool) -> bool {
-        match self.is_direct() {
-            true => self.is_transfer(),
-            false => !alone && self.rq.op() == Op::Read && self.queued.backing.file().has_nowait(),
+        let backing = &self.queued.backing;
+        if backing.is_direct() {
+            return self.is_transfer();
         }
+        // Swap that goes past the page cache of a file which is otherwise read through it
+        // has to be waited for. What others have read there meanwhile is old, and a block
+        // device drops it only after a write that was.
+        !self.is_direct() && !alone && self.rq.op() == Op::Read && backing.file().has_nowait()
     }
 
     /// Begins a command that [can be](Self::can_begin). Process context of a kernel
@@ -161,8 +165,8 @@ impl LoopCmd {
     }
 
     /// Returns whether what is read or written goes past the page cache. It does,
-    /// whatever the mode, if it is to make memory free: through the page cache it would
-    /// take as much first.
+    /// whatever the mode, if it is written to make memory free: through the page cache it
+    /// would take as much first.
     fn is_direct(&self) -> bool {
         let (rq, backing) = (&self.rq, &self.queued.backing);
         backing.is_direct() || (rq.is_swap() && backing.allows_direct(rq.pos(), rq.bytes()))

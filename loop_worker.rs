@@ -127,14 +127,14 @@ impl Workers {
         let dispatch = Dispatch::new(anywhere.clone());
         let set = Arc::pin_init(Timer::new(WorkerSet::new(dispatch)), GFP_KERNEL)?;
         let executors = Executors::new(anywhere, nearby, set.clone());
-        let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
-        let worker =
-            |whose, stats| Arc::pin_init(LoopWorker::new(set.clone(), whose, stats), GFP_KERNEL);
+        let worker = |whose| {
+            let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
+            Arc::pin_init(LoopWorker::new(set.clone(), whose, stats), GFP_KERNEL)
+        };
         Ok(Self {
             executors: KBox::pin_init(Timer::new(executors), GFP_KERNEL)?,
-            // They are told as one: who looks for workers looks for those of cgroups.
-            root: worker(Whose::Root, stats.clone())?,
-            swap: worker(Whose::Swap, stats)?,
+            root: worker(Whose::Root)?,
+            swap: worker(Whose::Swap)?,
             set,
         })
     }
@@ -163,7 +163,9 @@ impl Workers {
             return;
         };
         let (cmds, work, charge) = match &charge {
-            _ if rq.is_swap() => (swap, &self.swap, charge),
+            // Charged to nobody: the block layer would make this thread wait for the limits
+            // of one cgroup, and all the others, who want memory, with it.
+            _ if rq.is_swap() => (swap, &self.swap, None),
             Some(to) => match self.find_or_make(tree, to.blkcg()) {
                 Some(worker) => (&mut worker.cmds, &worker.work, charge),
                 None => {
@@ -240,7 +242,7 @@ impl Workers {
     /// Returns what the `workers` file in debugfs prints.
     pub(crate) fn report(&self) -> Result<Arc<report::Report>> {
         Ok(Arc::new(
-            report::Report::new(self.set.clone(), self.root.clone()),
+            report::Report::new(self.set.clone(), [&self.root, &self.swap]),
             GFP_KERNEL,
         )?)
     }
@@ -432,16 +434,22 @@ impl WorkerSet {
     }
 
     /// Takes all commands that wait for a worker which begins to run. `None` if it executes
-    /// commands elsewhere, or has done so, or been freed: then it must return.
+    /// commands elsewhere, or has done so, or is to do so, or has been freed: then it must
+    /// return.
     fn first_cmds(
         this: &Timer<Self>,
-        worker: &LoopWorker,
+        worker: &Arc<LoopWorker>,
         is_nearby: bool,
     ) -> Option<RequestList<LoopDevice>> {
         let mut inner = this.inner.lock();
         inner.dispatch.begun(worker, is_nearby);
         let cmds = inner.queue_of(worker)?;
         if cmds.executing || !cmds.scheduled {
+            return None;
+        }
+        if is_nearby && cmds.waiting.len() > 1 {
+            cmds.was_lone = false;
+            inner.dispatch.run_anywhere(worker);
             return None;
         }
         cmds.executing = true;
@@ -505,6 +513,10 @@ const BATCH: u32 = 16;
 /// processor to somebody else than who issues commands: the least that the scheduler gives
 /// to who does not wait for anything is 700 us. To issue 32 takes less than half of that.
 const LATE_NANOS: u64 = 500_000;
+
+/// For how long a worker does not rest at the most, in nanoseconds: commands wait for what
+/// is slow below, too.
+const MOST_PAUSE_NANOS: u64 = 1_000_000_000;
 
 /// How often idle workers are looked at, in seconds: nobody tells us when a cgroup
 /// is removed, and it cannot go while a worker holds it.
@@ -632,7 +644,7 @@ impl LoopWorker {
     fn may_rest(&self, waiting: &RequestList<LoopDevice>, taken: Nanos) -> bool {
         let waited = waiting.first().map_or(0, |queued| taken.since(queued.came));
         if waited > LATE_NANOS {
-            let pause = waited.saturating_mul(PAUSE);
+            let pause = waited.saturating_mul(PAUSE).min(MOST_PAUSE_NANOS);
             self.restless_until.set(taken.after(pause));
         }
         // Swap is what others wait for in order to go on.

@@ -10,8 +10,10 @@ use crate::abstractions::{
     task::TaskMark,
 };
 use kernel::sync::atomic::{
+    Acquire,
     Atomic,
-    Relaxed, //
+    Relaxed,
+    Release, //
 };
 
 /// Counters of one worker. Read and written in any context, without locks.
@@ -83,7 +85,8 @@ impl Stats {
 
     /// Accounts for one of these that is about to end.
     pub(super) fn returned(&self) {
-        self.pending.fetch_sub(1, Relaxed);
+        // Who finds that none is pending finds all that was accounted for.
+        self.pending.fetch_sub(1, Release);
     }
 
     /// Accounts for a command that the file has ended but that is not done.
@@ -98,7 +101,7 @@ impl Stats {
 
     /// Returns how many commands the backing file was given and have not ended.
     pub(crate) fn pending(&self) -> u32 {
-        self.pending.load(Relaxed).unsigned_abs()
+        self.pending.load(Acquire).unsigned_abs()
     }
 
     pub(super) fn is_starved(&self) -> bool {

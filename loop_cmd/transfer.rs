@@ -67,8 +67,9 @@ pub(super) fn read_cached(rq: &Request<LoopDevice>, backing: &Backing, access: A
     let mut pos = backing.file_pos(rq.pos());
     let (mut segments, mut space) = (rq.segments(), PartSpace::new());
     while let Some(mut iter) = segments.next_part(&mut space) {
+        let len = iter.len();
         match backing.file().read(pos, &mut iter, access) {
-            Ok(n) if iter.len() == 0 => pos += n as u64,
+            Ok(n) if n == len => pos += n as u64,
             _ => return false,
         }
     }
@@ -113,7 +114,7 @@ impl<'r> Progress<'r> {
         step: impl Fn(&mut BvecIter<'a>, u64, Access) -> Result<usize>,
     ) {
         while iter.len() != 0 && self.outcome.is_ok() {
-            let before = iter.save();
+            let (before, left) = (iter.save(), iter.len());
             match step(iter, self.pos, self.access) {
                 Ok(0) if self.access.direct => self.access.direct = false,
                 // The file ends, or takes nothing, yet does not say why.
@@ -122,6 +123,12 @@ impl<'r> Progress<'r> {
                     self.pos += n as u64;
                     self.done += n as u32;
                     self.retries.succeeded();
+                    if iter.len() != left.saturating_sub(n) {
+                        // Of what is too much the file takes only some, and forgets the
+                        // rest; the next step says why.
+                        iter.restore(&before);
+                        iter.advance(n);
+                    }
                     if iter.len() != 0 {
                         // What is left need not be aligned.
                         self.access.direct = false;

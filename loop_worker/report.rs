@@ -54,7 +54,9 @@ const NANOS_PER_MILLI: u64 = 1_000_000;
 /// What the file prints. It outlives the device's disk, not its workers.
 pub(crate) struct Report {
     set: Arc<Timer<WorkerSet>>,
-    root: Arc<LoopWorker>,
+    /// The workers of the rootcg queue and of the swap queue. They are told as one: who
+    /// looks for workers looks for those of cgroups.
+    always: [Arc<LoopWorker>; 2],
 }
 
 /// One line, as it was at one moment.
@@ -68,8 +70,20 @@ struct Line {
 }
 
 impl Report {
-    pub(super) fn new(set: Arc<Timer<WorkerSet>>, root: Arc<LoopWorker>) -> Self {
-        Self { set, root }
+    pub(super) fn new(set: Arc<Timer<WorkerSet>>, always: [&Arc<LoopWorker>; 2]) -> Self {
+        let always = always.map(Arc::clone);
+        Self { set, always }
+    }
+
+    /// Returns what the backing file has of the workers that always are, and what they have
+    /// done.
+    fn always(&self) -> (u32, Totals) {
+        let (mut pending, mut totals) = (0, Totals::default());
+        for worker in &self.always {
+            pending += worker.stats.pending();
+            totals.add(&worker.stats.totals());
+        }
+        (pending, totals)
     }
 
     /// Takes a picture of all workers, to be printed outside the work lock.
@@ -113,6 +127,7 @@ impl Show for Report {
 
     fn show(&self, out: &SeqFile) -> Result {
         let lines = self.lines()?;
+        let (pending, totals) = self.always();
         let (queued, running, fallbacks) = {
             let inner = self.set.inner.lock();
             (
@@ -126,13 +141,7 @@ impl Show for Report {
             "css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
         );
         seq_print!(out, "rootcg");
-        show_counts(
-            out,
-            queued,
-            running,
-            self.root.stats.pending(),
-            &self.root.stats.totals(),
-        );
+        show_counts(out, queued, running, pending, &totals);
         seq_print!(out, "        -  /  /\n");
         let mut buf = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
         for line in &lines {
@@ -197,11 +206,9 @@ impl Show for Summary {
     };
 
     fn show(&self, out: &SeqFile) -> Result {
-        let Report { set, root } = &*self.0;
-        let mut totals = root.stats.totals();
+        let (mut pending, mut totals) = self.0.always();
         let (mut workers, mut idle) = (0u32, 0u32);
-        let mut pending = root.stats.pending();
-        let inner = set.inner.lock();
+        let inner = self.0.set.inner.lock();
         let mut queued = inner.root.waiting.len() + inner.swap.waiting.len();
         let mut running = inner.root.running + inner.swap.running;
         totals.add(&inner.gone);

@@ -94,7 +94,29 @@ squeezed() {
 	detach "${DEV}1"
 }
 
-it "direct, swap on a disk" squeezed on /dev/vdc
-it "buffered, swap in a file" squeezed off "$WORK/fs/swap"
+# What is read of the store through its page cache while swap is written to it must not be
+# what comes back.
+nothing_old() {
+	need_rust_loop
+	need_command dmsetup
+	need_module dm-delay
+	! is_loaded || unload_driver
+	load_driver max_loop=8
+	dmsetup create slow --table "0 8192 delay /dev/vdc 0 0 /dev/vdc 0 150"
+	udevadm settle
+	defer "wait_until 10 dmsetup remove slow 2>/dev/null"
+	attach "${DEV}0" --direct-io=off /dev/mapper/slow
+	mkswap -q "${DEV}0"
+	swapon "${DEV}0"
+	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
+	make_cgroup swapped
+	in_cgroup swapped python3 -IS "$TESTS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
+	swapoff "${DEV}0"
+	detach "${DEV}0"
+}
+
+it "nothing old comes back" nothing_old
+it "buffered, swap on a disk" squeezed off /dev/vdc
+it "direct, swap in a file" squeezed on "$WORK/fs/swap"
 
 run

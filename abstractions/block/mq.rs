@@ -199,7 +199,8 @@ impl<T: Operations> Request<T> {
         unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_FUA != 0 }
     }
 
-    /// Returns whether this is memory on its way to swap or back (`REQ_SWAP`).
+    /// Returns whether this is memory on its way to swap (`REQ_SWAP`). What comes back is
+    /// like any other read.
     pub(crate) fn is_swap(&self) -> bool {
         // SAFETY: By the type invariant the request is valid and started.
         unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_SWAP != 0 }

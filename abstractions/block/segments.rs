@@ -261,6 +261,13 @@ impl<'a> BvecIter<'a> {
         };
     }
 
+    /// Moves on by `bytes` bytes, but not beyond the end.
+    pub(crate) fn advance(&mut self, bytes: usize) {
+        // SAFETY: By the type invariant the iterator is initialised; it is not moved
+        // beyond its own count.
+        unsafe { bindings::iov_iter_advance(self.inner.get(), bytes.min(self.len())) };
+    }
+
     pub(in super::super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
         self.inner.get()
     }

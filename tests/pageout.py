@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""Have memory written to swap while the device is read, and look what comes back.
+
+usage: pageout.py DEVICE CGROUP PAGES ROUNDS
+
+CGROUP is the directory of that which this process is in, and nothing else. Each page carries its number and the round, so that an old one is found.
+"""
+
+import mmap
+import os
+import struct
+import sys
+import threading
+
+PAGE = mmap.PAGESIZE
+MADV_PAGEOUT = 21
+MARK = struct.Struct("<QQ")
+PIECE = 64 * PAGE
+
+
+def counter(name):
+    with open("/proc/vmstat", encoding="ascii") as lines:
+        return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
+
+
+def let_go(cgroup):
+    """What has been written to swap is in memory still, until that is wanted. Most goes."""
+    for _ in range(10):
+        with open(f"{cgroup}/memory.stat", encoding="ascii") as lines:
+            left = next(int(line.split()[1]) for line in lines if line.startswith("swapcached "))
+        if left == 0:
+            return
+        try:
+            with open(f"{cgroup}/memory.reclaim", "w", encoding="ascii") as reclaim:
+                reclaim.write(f"{left}")
+        except BlockingIOError:
+            pass
+
+
+def read_until(device, stop):
+    """Past the cache of the device: it is that of the backing file that is read into."""
+    handle = os.open(device, os.O_RDONLY | os.O_DIRECT)
+    buffer = mmap.mmap(-1, PIECE)
+    while not stop.is_set():
+        pos = 0
+        while not stop.is_set() and os.preadv(handle, [buffer], pos) == PIECE:
+            pos += PIECE
+    os.close(handle)
+
+
+def main():
+    device, cgroup, pages, rounds = *sys.argv[1:3], *map(int, sys.argv[3:])
+    memory = mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    for turn in range(1, rounds + 1):
+        for page in range(pages):
+            MARK.pack_into(memory, page * PAGE, page, turn)
+        stop = threading.Event()
+        reader = threading.Thread(target=read_until, args=(device, stop))
+        reader.start()
+        written = counter("pswpout")
+        memory.madvise(MADV_PAGEOUT)
+        while counter("nr_writeback"):
+            pass
+        stop.set()
+        reader.join()
+        let_go(cgroup)
+        written, read = counter("pswpout") - written, counter("pswpin")
+        for page in range(pages):
+            found = MARK.unpack_from(memory, page * PAGE)
+            if found != (page, turn):
+                sys.exit(f"page {page} in round {turn}: found {found}")
+        read = counter("pswpin") - read
+        if min(written, read) < pages // 4:
+            sys.exit(f"round {turn}: of {pages} pages {written} were written, {read} read")
+
+
+main()
