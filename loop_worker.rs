@@ -7,10 +7,10 @@
 //! found by its css in a red-black tree; it is made when the first command of a
 //! css comes, and freed when it has been idle for `idle_timeout_secs` or its
 //! cgroup has been removed. Every command is executed as one of its cgroup: what
-//! I/O and memory it takes is charged there. Commands
-//! of the root cgroup, of none, and of those for which there is no memory to
-//! make a worker go to the rootcg queue, which always exists. So does the swap queue,
-//! for what makes memory free: that must not wait for a command that waits for memory.
+//! I/O and memory it takes is charged there. Commands of the root cgroup, of none, and
+//! of those for which there is no memory to make a worker go to the rootcg queue, which
+//! always exists. So does the swap queue, for what makes memory free, charged to nobody:
+//! that must not wait for a command that waits for memory, nor for a cgroup's limits.
 //!
 //! # Locks
 //!

@@ -17,7 +17,8 @@
 //! not begun when the watch ends it runs on the workqueue of its device, too, which has
 //! such a thread. Where it begins first is where it runs. If it begins late, as its
 //! processor has something to do, all run anywhere for a while, so that little time is
-//! lost that way.
+//! lost that way. What has begun nearby ends there: if a realtime task takes the processor
+//! while the worker waits for the file, the worker gets what the scheduler leaves to others.
 
 use super::{
     LoopWorker,
