@@ -109,5 +109,6 @@ unsigned int rust_loop_helper_jiffies_to_msecs(unsigned long j);
 /* workqueue.c */
 struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags);
 void rust_loop_helper_init_work(struct work_struct *work, work_func_t func);
+void rust_loop_helper_init_bh_work(struct work_struct *work, work_func_t func);
 
 #endif /* RUST_LOOP_HELPERS_H */

@@ -331,7 +331,7 @@ impl<T: Operations> Request<T> {
                 return;
             }
             let work = &raw mut (*ending.as_ptr()).work;
-            bindings::rust_loop_helper_init_work(work, Some(Self::end_callback));
+            bindings::rust_loop_helper_init_bh_work(work, Some(Self::end_callback));
             bindings::queue_work_on(
                 bindings::wq_misc_consts_WORK_CPU_UNBOUND as ffi::c_int,
                 bindings::system_bh_wq,
