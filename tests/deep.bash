@@ -4,6 +4,7 @@
 # A deep stack of devices, past the page cache. Read in after lib.sh.
 
 # What calls it is not in the script itself.
+# shellcheck disable=SC2034 # lib.sh reads it
 NEED_LOOPCTL=1
 LEVELS=60
 [[ $KERNEL == stock ]] || LEVELS=30
