@@ -46,7 +46,8 @@ not_more() {
 
 it "they can be counted" count_all
 for name in "null_blk, direct, QD32" "tmpfs read, buffered, QD16" "tmpfs write, buffered, QD16" \
-	"null_blk, direct, QD32, on a busy processor" "null_blk, direct, QD32, 1 cgroups" "null_blk, direct, QD32, 1000 cgroups"; do
+	"null_blk, direct, QD32, on a busy processor" "null_blk, direct, QD32, 1 cgroups" "null_blk, direct, QD32, 1000 cgroups" \
+	"attach and detach"; do
 	it "$name" not_more "$name"
 done
 

@@ -51,12 +51,10 @@ pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
 impl<T: DiskOperations> Disk<T> {
     /// Locks the limits of the disk's queue. May sleep.
     pub(crate) fn start_limits_update(&self) -> LimitsUpdate<'_, T> {
-        let mut lim = bindings::queue_limits::default();
-        // SAFETY: The queue lives as long as the disk.
-        unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue(), &mut lim) };
         LimitsUpdate {
             disk: self,
-            lim,
+            // SAFETY: The queue lives as long as the disk.
+            lim: unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue()) },
             _not_send: NotThreadSafe,
         }
     }
