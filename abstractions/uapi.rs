@@ -204,14 +204,14 @@ impl LoopConfig {
         // SAFETY: The representation is transparent.
         unsafe { &*(&raw const self.0.info).cast() }
     }
+}
 
-    /// Returns what `LOOP_SET_FD` amounts to.
-    pub(crate) fn of_fd(fd: u32) -> Self {
-        Uapi(bindings::loop_config {
-            fd,
-            ..Default::default()
-        })
-    }
+impl LoopInfo64 {
+    /// What asks for nothing.
+    pub(crate) const NOTHING: &Self = &{
+        // SAFETY: Integers may be 0.
+        Uapi(unsafe { core::mem::zeroed() })
+    };
 }
 
 // SAFETY: See the invariant, and the assertion above.

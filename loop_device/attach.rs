@@ -48,7 +48,7 @@ use crate::abstractions::{
     sysfs::GroupRegistration,
     uapi::{
         flags,
-        LoopConfig, //
+        LoopInfo64, //
     },
 };
 use kernel::{
@@ -61,7 +61,9 @@ use kernel::{
 const MAX_STACK: usize = 1024;
 
 impl LoopDevice {
-    /// Gives the device a backing file (`LOOP_CONFIGURE`, `LOOP_SET_FD`). Sleeps.
+    /// Gives the device a backing file (`LOOP_CONFIGURE`, `LOOP_SET_FD`): that which `fd` is
+    /// open on in the current task. `block_size` is what the user wants, in bytes, or 0.
+    /// Sleeps.
     ///
     /// # Errors
     ///
@@ -77,12 +79,14 @@ impl LoopDevice {
         &self,
         bdev: &BlockDevice<Self>,
         mode: OpenMode,
-        config: &LoopConfig,
+        fd: u32,
+        block_size: u32,
+        info: &LoopInfo64,
     ) -> Result {
         // Dropped last, after all locks: letting a file go can take locks that
         // are taken before ours.
         let backing;
-        let file = Candidate::fget(config.fd)?;
+        let file = Candidate::fget(fd)?;
         let file_is_writable = file.is_open_for_write();
         // Whoever has not opened the device exclusively does so for the time of
         // the change, so that it does not happen under another's feet.
@@ -97,7 +101,6 @@ impl LoopDevice {
             return Err(EBUSY);
         }
         checked?;
-        let info = config.info64();
         let mut flags = settings::flags_to_configure(info)?;
         let settings = Settings::new(info)?;
         if !file_is_writable || !mode.is_write() {
@@ -116,7 +119,7 @@ impl LoopDevice {
             flags |= flags::DIRECT_IO;
         }
         let direct_io = file.direct_io();
-        let limits = limits(&file, flags, direct_io, config.block_size);
+        let limits = limits(&file, flags, direct_io, block_size);
         backing = Arc::new(
             Backing::new(
                 file,

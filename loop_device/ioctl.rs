@@ -13,7 +13,8 @@ use crate::abstractions::{
         self,
         CompatLoopInfo,
         LoopConfig,
-        LoopInfo, //
+        LoopInfo,
+        LoopInfo64, //
     },
 };
 use kernel::{
@@ -45,8 +46,11 @@ pub(super) fn native(
 ) -> Result<i32> {
     let disk = bdev.disk();
     match cmd {
-        uapi::LOOP_SET_FD => this.configure(bdev, mode, &LoopConfig::of_fd(arg as u32)),
-        uapi::LOOP_CONFIGURE => this.configure(bdev, mode, &read(arg)?),
+        uapi::LOOP_SET_FD => this.configure(bdev, mode, arg as u32, 0, LoopInfo64::NOTHING),
+        uapi::LOOP_CONFIGURE => {
+            let config: LoopConfig = read(arg)?;
+            this.configure(bdev, mode, config.fd, config.block_size, config.info64())
+        }
         uapi::LOOP_CHANGE_FD => this.change_fd(bdev, arg as u32),
         uapi::LOOP_CLR_FD => this.clear_fd(disk),
         uapi::LOOP_SET_STATUS => {
@@ -138,7 +142,6 @@ fn write<T: AsBytes>(arg: usize, info: &T) -> Result {
 #[kunit_tests(rust_loop_ioctl)]
 mod tests {
     use super::*;
-    use crate::abstractions::uapi::LoopInfo64;
 
     #[test]
     fn old_status_of_a_device() {
