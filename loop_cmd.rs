@@ -132,6 +132,7 @@ impl LoopCmd {
     pub(crate) fn execute(self, stats: &Arc<Stats>) {
         let direct = self.is_direct();
         let _charged = self.charge();
+        let _reserve = running::reserve(&self.rq, &self.queued.backing);
         let Self { mut rq, queued } = self;
         let run = Running::new(&rq, queued, stats.clone());
         let status = status(&mut rq, &run, direct);
@@ -141,6 +142,7 @@ impl LoopCmd {
     /// Starts a transfer past the page cache, which the backing file ends. Sleeps.
     fn start(self, stats: &Arc<Stats>) -> Begun {
         let _charged = self.charge();
+        let _reserve = running::reserve(&self.rq, &self.queued.backing);
         let Self { rq, queued } = self;
         match Running::new(&rq, queued, stats.clone()).start(rq) {
             Ok(()) => Begun::Done,

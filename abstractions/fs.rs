@@ -264,6 +264,17 @@ impl BackingFile {
         to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 1) })
     }
 
+    /// Writes back what is in the page cache of `len` bytes at byte `pos`, and waits for
+    /// that. Sleeps. If it fails, a later [`Self::fsync`] does.
+    pub(crate) fn write_back(&self, pos: u64, len: u32) {
+        let Ok(start) = bindings::loff_t::try_from(pos) else {
+            return;
+        };
+        let end = start.saturating_add(i64::from(len) - 1);
+        // SAFETY: The file is alive, hence its mapping is.
+        unsafe { bindings::filemap_write_and_wait_range((*self.as_ptr()).f_mapping, start, end) };
+    }
+
     /// Changes the allocation of `len` bytes at byte `pos`. `EOPNOTSUPP` if the
     /// file cannot do this.
     pub(crate) fn fallocate(&self, mode: FallocateMode, pos: u64, len: u64) -> Result {
@@ -323,6 +334,13 @@ impl BackingFile {
         // SAFETY: The file is alive. Whoever changes the flag meanwhile is either
         // before us or after us.
         unsafe { (*self.as_ptr()).f_flags & bindings::O_DIRECT != 0 }
+    }
+
+    /// Returns whether what is written to the file is to be durable at once (`O_SYNC`,
+    /// `O_DSYNC`).
+    pub(crate) fn is_open_sync(&self) -> bool {
+        // SAFETY: As for `is_open_direct`.
+        unsafe { (*self.as_ptr()).f_flags & bindings::O_DSYNC != 0 }
     }
 
     /// Returns what direct I/O takes: as the filesystem says it, else as the

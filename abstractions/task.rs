@@ -17,35 +17,51 @@ use kernel::{
 /// While this lives, the current task is one that others wait for in order to
 /// write back memory: its allocations do not start I/O (`PF_MEMALLOC_NOIO`),
 /// and it is throttled only by the device it writes to (`PF_LOCAL_THROTTLE`).
-pub(crate) struct BackingIoScope {
-    orig_flags: u32,
-    _not_send: NotThreadSafe,
-}
+pub(crate) struct BackingIoScope(#[expect(dead_code)] FlagsScope);
 
 impl BackingIoScope {
     /// Enters the scope. Process context.
     pub(crate) fn enter() -> Self {
+        Self(FlagsScope::enter(bindings::RUST_LOOP_CONST_PF_LOOP_WORKER))
+    }
+}
+
+/// While this lives, the current task makes memory free: it gets of what the kernel keeps
+/// back for that, and does not look for more itself (`PF_MEMALLOC`).
+///
+/// What it takes must be little, and given back soon. It must not write back what is in the
+/// page cache: filesystems take that for a mistake of the memory management.
+pub(crate) struct MemoryReserveScope(#[expect(dead_code)] FlagsScope);
+
+impl MemoryReserveScope {
+    /// Enters the scope. Process context.
+    pub(crate) fn enter() -> Self {
+        Self(FlagsScope::enter(bindings::RUST_LOOP_CONST_PF_MEMALLOC))
+    }
+}
+
+/// While this lives, the current task has some flags set. Scopes end in the reverse order.
+struct FlagsScope {
+    flags: u32,
+    orig_flags: u32,
+    _not_send: NotThreadSafe,
+}
+
+impl FlagsScope {
+    fn enter(flags: u32) -> Self {
         Self {
+            flags,
             // SAFETY: Changes the flags of the current task only.
-            orig_flags: unsafe {
-                bindings::rust_loop_helper_current_set_flags(
-                    bindings::RUST_LOOP_CONST_PF_LOOP_WORKER,
-                )
-            },
+            orig_flags: unsafe { bindings::rust_loop_helper_current_set_flags(flags) },
             _not_send: NotThreadSafe,
         }
     }
 }
 
-impl Drop for BackingIoScope {
+impl Drop for FlagsScope {
     fn drop(&mut self) {
         // SAFETY: Not `Send`, so this is the task whose flags were changed.
-        unsafe {
-            bindings::rust_loop_helper_current_restore_flags(
-                self.orig_flags,
-                bindings::RUST_LOOP_CONST_PF_LOOP_WORKER,
-            )
-        };
+        unsafe { bindings::rust_loop_helper_current_restore_flags(self.orig_flags, self.flags) };
     }
 }
 

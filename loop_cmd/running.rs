@@ -31,7 +31,10 @@ use crate::{
             kiocb::Access,
             BackingFile, //
         },
-        task::BackingIoScope,
+        task::{
+            BackingIoScope,
+            MemoryReserveScope, //
+        },
         time::Nanos,
     },
     loop_device::{
@@ -149,6 +152,21 @@ pub(super) fn access(rq: &Request<LoopDevice>, direct: bool) -> Access {
     }
 }
 
+/// Lets the current task have memory to make memory free with, if the request is for that:
+/// everybody waits for it then, and it would for itself. Sleeps.
+///
+/// Without, the worker was seen to look for memory for minutes, with all that could be freed
+/// waiting to be written by it.
+pub(super) fn reserve(rq: &Request<LoopDevice>, backing: &Backing) -> Option<MemoryReserveScope> {
+    if !rq.is_swap() {
+        return None;
+    }
+    let file = backing.file();
+    file.write_back(backing.file_pos(rq.pos()), rq.bytes());
+    // With inodes that are to be written at once it is as with the page cache.
+    (!file.is_open_sync()).then(MemoryReserveScope::enter)
+}
+
 impl Transfer<LoopDevice> for Running {
     fn file(&self) -> &BackingFile {
         self.backing().file()
@@ -182,6 +200,7 @@ impl Transfer<LoopDevice> for Running {
         let _scope = BackingIoScope::enter();
         let status = {
             let _charged = self.queued.charge.clone().map(|charge| charge.enter());
+            let _reserve = reserve(&rq, self.backing());
             rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
             let access = access(&rq, false);
             transfer::run(&mut rq, self.backing(), access, self.retries())
