@@ -102,10 +102,10 @@ bool rust_loop_helper_bdev_is_loop(struct block_device *bdev)
 	return bdev->bd_disk->major == LOOP_MAJOR;
 }
 
-void rust_loop_helper_queue_limits_start_update(struct request_queue *q,
-						struct queue_limits *lim)
+struct queue_limits
+rust_loop_helper_queue_limits_start_update(struct request_queue *q)
 {
-	*lim = queue_limits_start_update(q);
+	return queue_limits_start_update(q);
 }
 
 unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev)

@@ -38,8 +38,8 @@ unsigned int rust_loop_helper_queue_logical_block_size(struct request_queue *q);
 unsigned int rust_loop_helper_bdev_logical_block_size(struct block_device *bdev);
 unsigned int rust_loop_helper_bdev_dma_alignment(struct block_device *bdev);
 bool rust_loop_helper_bdev_is_loop(struct block_device *bdev);
-void rust_loop_helper_queue_limits_start_update(struct request_queue *q,
-						struct queue_limits *lim);
+struct queue_limits
+rust_loop_helper_queue_limits_start_update(struct request_queue *q);
 unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev);
 unsigned int rust_loop_helper_bdev_discard_granularity(struct block_device *bdev);
 bool rust_loop_helper_bdev_rot(struct block_device *bdev);

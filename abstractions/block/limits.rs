@@ -44,6 +44,8 @@ pub(crate) struct Limits {
 pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
     disk: &'a Disk<T>,
     lim: bindings::queue_limits,
+    /// Whether they are not locked any more.
+    committed: bool,
     // The limits lock is a mutex, which belongs to a task.
     _not_send: NotThreadSafe,
 }
@@ -51,12 +53,11 @@ pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
 impl<T: DiskOperations> Disk<T> {
     /// Locks the limits of the disk's queue. May sleep.
     pub(crate) fn start_limits_update(&self) -> LimitsUpdate<'_, T> {
-        let mut lim = bindings::queue_limits::default();
-        // SAFETY: The queue lives as long as the disk.
-        unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue(), &mut lim) };
         LimitsUpdate {
             disk: self,
-            lim,
+            // SAFETY: The queue lives as long as the disk.
+            lim: unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue()) },
+            committed: false,
             _not_send: NotThreadSafe,
         }
     }
@@ -103,18 +104,19 @@ impl<T: DiskOperations> LimitsUpdate<'_, T> {
     /// # Errors
     ///
     /// `EINVAL` if the limits are not valid; they are as before then.
-    pub(crate) fn commit(self) -> Result {
-        let mut this = core::mem::ManuallyDrop::new(self);
-        let queue = this.disk.queue();
-        // SAFETY: The queue's limits are locked by us; this unlocks them, and
-        // `drop` does not run.
-        to_result(unsafe { bindings::queue_limits_commit_update(queue, &mut this.lim) })
+    pub(crate) fn commit(mut self) -> Result {
+        self.committed = true;
+        let queue = self.disk.queue();
+        // SAFETY: The queue's limits are locked by us; this unlocks them, and `drop` does not.
+        to_result(unsafe { bindings::queue_limits_commit_update(queue, &mut self.lim) })
     }
 }
 
 impl<T: DiskOperations> Drop for LimitsUpdate<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: The queue's limits are locked by us.
-        unsafe { bindings::rust_loop_helper_queue_limits_cancel_update(self.disk.queue()) };
+        if !self.committed {
+            // SAFETY: The queue's limits are locked by us.
+            unsafe { bindings::rust_loop_helper_queue_limits_cancel_update(self.disk.queue()) };
+        }
     }
 }
