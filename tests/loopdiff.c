@@ -2178,6 +2178,56 @@ static struct found {
 } *found;
 static unsigned int found_count;
 
+/*
+ * Where the contents of a device differ, and what its file has there. What is
+ * read is in the page cache, from when the difference was found.
+ */
+static void contents_print(const struct difference *d)
+{
+	static char sector[4][512];
+	static const char *const whose[] = { "C", "Rust", "file of C", "file of Rust" };
+	unsigned int dev, i, k, shown = 0;
+	char path[256], value[256];
+	int fd[4];
+	off_t at, offset;
+
+	if (sscanf(d->aspect, "%u/contents", &dev) != 1)
+		return;
+	for (i = 0; i < 4; i++) {
+		struct side *s = &sides[i % 2];
+
+		if (i < 2)
+			device_path(s, dev, 0, path);
+		else if (attr_read(s, dev, WATCHED_LOOP - 1, path, sizeof(path)) < 0)
+			path[0] = 0;
+		path[strcspn(path, "\n")] = 0;
+		fd[i] = open(path, O_RDONLY | O_CLOEXEC);
+		if (fd[i] >= 0)
+			posix_fadvise(fd[i], 0, 0, POSIX_FADV_RANDOM);
+	}
+	offset = attr_read(&sides[0], dev, WATCHED_ALL, value, sizeof(value)) < 0 ?
+		 0 : strtoll(value, NULL, 0);
+	for (at = 0; pread(fd[0], sector[0], 512, at) == 512; at += 512) {
+		if (pread(fd[1], sector[1], 512, at) == 512 && !memcmp(sector[0], sector[1], 512))
+			continue;
+		if (shown++ == 16)
+			break;
+		for (i = 2; i < 4; i++)
+			if (pread(fd[i], sector[i], 512, at + offset) != 512)
+				memset(sector[i], 0xee, 512);
+		printf("#   sector %jd:", (intmax_t)at / 512);
+		for (i = 0; i < 4; i++) {
+			printf(" %s ", whose[i]);
+			for (k = 0; k < 8; k++)
+				printf("%02x", (unsigned char)sector[i][k]);
+		}
+		printf("\n");
+	}
+	for (i = 0; i < 4; i++)
+		if (fd[i] >= 0)
+			close(fd[i]);
+}
+
 /* Whether there was none like it. */
 static bool is_new(const struct difference *d)
 {
@@ -2205,6 +2255,7 @@ static void report(struct sequence *q, struct difference *d)
 	       step_text(&q->step[q->count - 1], text, sizeof(text)));
 	printf("%s%s\n", *context ? " @" : "", context);
 	difference_print(d);
+	contents_print(d);
 	if (found_count > 25)
 		return;
 	if (!shrink(q, d))
