@@ -78,7 +78,7 @@ impl LoopDevice {
             // One event for the whole change, below.
             let _suppressed = disk.suppress_uevents();
             disk.media_changed();
-            old = self.exchange_backing(disk, bound, new.clone());
+            old = self.exchange_backing(disk.freeze(), bound, new.clone());
             drop(state);
             drop(validate);
         }

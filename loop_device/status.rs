@@ -17,6 +17,7 @@ use crate::abstractions::{
         bdev::BlockDevice,
         disk::{
             Disk,
+            Frozen,
             OpenMode, //
         },
     },
@@ -77,9 +78,13 @@ impl LoopDevice {
         let scan = new_flags & !old_flags & flags::PARTSCAN != 0;
 
         if range_differs {
-            disk.sync_and_invalidate();
+            disk.sync();
         }
-        let old = self.exchange_backing(disk, bound, new.clone());
+        let frozen = disk.freeze();
+        if range_differs {
+            frozen.invalidate();
+        }
+        let old = self.exchange_backing(frozen, bound, new.clone());
         if scan {
             disk.suppress_partition_scan(false);
         }
@@ -131,7 +136,7 @@ impl LoopDevice {
             // What is in the page cache goes first. The errors of others are theirs.
             let _ = new.file().fsync();
         }
-        old = self.exchange_backing(disk, bound, new);
+        old = self.exchange_backing(disk.freeze(), bound, new);
         drop(state);
         drop(old);
         Ok(())
@@ -171,36 +176,30 @@ impl LoopDevice {
             backing.with(*backing.settings(), backing.flags(), limits.block_size),
             GFP_KERNEL,
         )?;
-        disk.sync_and_invalidate();
+        disk.sync();
         let mut update = disk.start_limits_update();
         update.set(&limits);
-        {
-            // With blocks that are too small, direct I/O must be off before any
-            // comes.
-            let _frozen = disk.freeze();
-            update.commit()?;
-            old = (
-                self.workers.set_backing(new.clone()),
-                core::mem::replace(&mut bound.backing, new),
-            );
-        }
+        let frozen = disk.freeze();
+        frozen.invalidate();
+        // With blocks that are too small, direct I/O must be off before any comes.
+        update.commit()?;
+        old = self.exchange_backing(frozen, bound, new);
         drop(state);
         drop((old, backing));
         Ok(())
     }
 
-    /// Lets new commands see another backing, when those that have seen the present
-    /// one have ended. Returns what there was, to be dropped without locks. Sleeps.
+    /// Lets new commands see another backing. Those that have seen the present one
+    /// have ended, as the queue is frozen; it no longer is afterwards. Returns what
+    /// there was, to be dropped without locks.
     pub(super) fn exchange_backing(
         &self,
-        disk: &Disk<Self>,
+        frozen: Frozen<'_, Self>,
         bound: &mut Bound,
         new: Arc<Backing>,
     ) -> impl Sized {
-        let published = {
-            let _frozen = disk.freeze();
-            self.workers.set_backing(new.clone())
-        };
+        let published = self.workers.set_backing(new.clone());
+        drop(frozen);
         (published, core::mem::replace(&mut bound.backing, new))
     }
 }

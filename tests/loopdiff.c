@@ -34,6 +34,7 @@
 #include <linux/loop.h>
 #include <linux/netlink.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -2009,6 +2010,7 @@ static void watch(void)
 
 static void init(void)
 {
+	static const struct sched_param no_priority;
 	struct rlimit files = { 4096, 4096 };
 	const char *work = getenv("WORKDIR") ?: "/tmp/loopdiff";
 	const char *table = getenv("TABLE") ?: "loopdiff.table";
@@ -2017,6 +2019,14 @@ static void init(void)
 	ops_init();
 	page = sysconf(_SC_PAGESIZE);
 	setrlimit(RLIMIT_NOFILE, &files);
+	/*
+	 * Who waits for a page to be written may preempt the one who has written it
+	 * before that one has given up the page, and then LOOP_SET_STATUS64 of the C
+	 * driver cannot drop it from the page cache: what is read next is old. Now
+	 * nobody is preempted by us.
+	 */
+	if (sched_setscheduler(0, SCHED_IDLE, &no_priority))
+		die("SCHED_IDLE: %m");
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	signal(SIGPIPE, SIG_IGN);
 	progress = mmap(NULL, sizeof(*progress), PROT_READ | PROT_WRITE,

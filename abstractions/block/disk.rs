@@ -291,14 +291,11 @@ impl<T: DiskOperations> Disk<T> {
         unsafe { bindings::invalidate_disk(self.as_raw()) };
     }
 
-    /// Writes back and forgets what is cached of the contents. Sleeps.
-    pub(crate) fn sync_and_invalidate(&self) {
+    /// Writes back what is cached of the contents. Sleeps.
+    pub(crate) fn sync(&self) {
         // SAFETY: By the type invariant the disk is alive. Errors have been
         // recorded for whoever calls `fsync`.
-        unsafe {
-            bindings::sync_blockdev(self.whole());
-            bindings::invalidate_bdev(self.whole());
-        }
+        unsafe { bindings::sync_blockdev(self.whole()) };
     }
 
     /// Lets the block layer look for partitions, or not.
@@ -374,6 +371,19 @@ pub(crate) struct Frozen<'a, T: DiskOperations> {
     // Flags of the task that has frozen the queue.
     memflags: c_uint,
     _not_send: NotThreadSafe,
+}
+
+impl<T: DiskOperations> Frozen<'_, T> {
+    /// Forgets what is cached of the contents and has been written back. Sleeps, but
+    /// for no I/O.
+    ///
+    /// A page that somebody has a reference to stays. Who ends the write-back of one
+    /// has one, and gives it up after those who wait for the write-back have been
+    /// woken; with the queue frozen, nobody is between the two.
+    pub(crate) fn invalidate(&self) {
+        // SAFETY: By the type invariant of the disk it is alive.
+        unsafe { bindings::invalidate_bdev(self.disk.whole()) };
+    }
 }
 
 impl<T: DiskOperations> Drop for Frozen<'_, T> {
