@@ -17,7 +17,7 @@
 . "$(dirname "$0")/lib.sh"
 
 SPEED=95 LATENCY=125 # percent of the control
-ROUNDS=3 ROUNDS_MAX=11
+ROUNDS=3 ROUNDS_MAX=25
 B_BLOCKS=65536
 A_FIRST=$B_BLOCKS A_BLOCKS=16384
 
