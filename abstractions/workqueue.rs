@@ -31,12 +31,19 @@ impl OwnedQueue {
     /// still while the system is being suspended. It has a thread of its own for
     /// when there is no memory for workers, as what is done there may be what gives
     /// back memory (`WQ_MEM_RECLAIM`). May sleep.
+    ///
+    /// The kernel warns if what runs there waits for a workqueue that has no such thread, as
+    /// that may have to wait for memory. Filesystems do that, on behalf of whoever writes, when
+    /// they are full (`xfs_flush_inodes`, `ext4_should_retry_alloc`), and without the thread
+    /// it would be no better. So this is a workqueue as `create_freezable_workqueue()` makes
+    /// them, which may (`__WQ_LEGACY`), but for several workers.
     pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
         Self::new(
             name,
             bindings::RUST_LOOP_CONST_WQ_UNBOUND
                 | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
-                | bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM,
+                | bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM
+                | bindings::RUST_LOOP_CONST_WQ_LEGACY,
         )
     }
 

@@ -10,12 +10,25 @@
 small() {
 	ensure_driver
 	mkdir -p "$WORK/fs"
-	if [[ $1 == tmpfs ]]; then
+	case $1 in
+	tmpfs)
 		mount -t tmpfs -o size=4M none "$WORK/fs"
-	else
-		mkfs.ext4 -q -m 0 -O ^has_journal /dev/vdb 6M
+		;;
+	ext4)
+		mkfs.ext4 -q -F -m 0 -O ^has_journal /dev/vdb 6M
 		mount /dev/vdb "$WORK/fs"
-	fi
+		;;
+	ext4-discard)
+		mkfs.ext4 -q -F -m 0 /dev/vdb 8M
+		mount -o discard /dev/vdb "$WORK/fs"
+		;;
+	xfs)
+		# It is only made this small for tests.
+		TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -f /dev/vdb
+		mount /dev/vdb "$WORK/fs"
+		fallocate -l "$(($(df --output=avail "$WORK/fs" | tail -n 1) - 6144))K" "$WORK/fs/filler"
+		;;
+	esac
 	defer 'umount "$WORK/fs"'
 	image=$WORK/fs/image
 	truncate -s 32M "$image"
@@ -90,6 +103,9 @@ it "tmpfs full, 64 KiB requests" fills tmpfs bs=64k oflag=direct
 it "ext4 full, 4 KiB requests" fills ext4 bs=4k oflag=direct
 it "ext4 full, 64 KiB requests" fills ext4 bs=64k oflag=direct
 it "through the page cache: fsync reports it" through_cache tmpfs
+# These make sure, in other threads, that there is nothing left to be given back.
+it "through the page cache, ext4 that discards" through_cache ext4-discard
+it "through the page cache, xfs" through_cache xfs
 it "a request that fits in part is an error" partial
 it "a filesystem on the device learns of it" filesystem_on_top
 
