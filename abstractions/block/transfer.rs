@@ -138,8 +138,8 @@ impl TransferContext {
 /// - `users` counts who still uses the rest: who has submitted it and, from then on,
 ///   the file, until it calls the completion function. The last of them owns all.
 /// - `array` is memory of the pool of `data.context()`.
-/// - While there are users `data` is neither moved nor changed, so the file that it
-///   returns is the one that `iocb` is for and stays.
+/// - While there are users `data` is neither moved nor changed, as if it were borrowed, so
+///   the file that it has returned meanwhile, which `iocb` is for, stays.
 struct Flight<T: Operations> {
     iocb: bindings::kiocb,
     users: Atomic<i32>,
@@ -172,13 +172,17 @@ impl<T: Operations> Request<T> {
     /// # Errors
     ///
     /// What was given comes back, unused, if there is no memory for the segments or the
-    /// context, or the request has too many segments, or there is no such position.
+    /// context, or the request has too many segments, or there is no such position, or it
+    /// is not one to read or write.
     pub(crate) fn transfer(
         self,
         pos: u64,
         access: Access,
         data: T::Transfer,
     ) -> Result<(), (Self, T::Transfer)> {
+        if !matches!(self.op(), Op::Read | Op::Write) {
+            return Err((self, data));
+        }
         let Ok(mut iocb) = data.file().kiocb(pos, access) else {
             return Err((self, data));
         };
@@ -244,10 +248,12 @@ impl<T: Operations> Request<T> {
         // The request is in flight from here on, and so not ours.
         let _ = ManuallyDrop::new(self);
         // SAFETY: `flight` and the segments stay until the last user is gone, and we
-        // are one. By the type invariant the file stays, too. A write is ended in
-        // `finish`, which is called once.
+        // are one. By the type invariant the file stays, too; whatever `data` has returned
+        // before, `iocb` is for the one that it returns here. A write is ended in `finish`,
+        // which is called once.
         unsafe {
             let file = (*flight).data.file();
+            file.set_file_of(&mut (*flight).iocb);
             let ret = match is_write {
                 true => file.submit_write(&raw mut (*flight).iocb, &mut iter),
                 false => file.submit_read(&raw mut (*flight).iocb, &mut iter),
@@ -325,7 +331,7 @@ impl<T: Operations> Request<T> {
                 ..
             } = *flight;
             if is_write {
-                (*flight).data.file().end_write(&raw mut (*flight).iocb);
+                BackingFile::end_write(&raw mut (*flight).iocb);
             }
             let data = core::ptr::read(&raw const (*flight).data);
             if let (Some(array), Some(parts)) = (array, data.context().parts.as_ref()) {

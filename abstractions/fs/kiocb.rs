@@ -48,7 +48,7 @@ impl BackingFile {
         // given up again.
         let ret = unsafe {
             let ret = self.submit_write(&mut iocb, iter.as_raw());
-            self.end_write(&mut iocb);
+            Self::end_write(&mut iocb);
             ret
         };
         to_len(ret)
@@ -78,6 +78,11 @@ impl BackingFile {
             ki_ioprio: access.ioprio,
             ..Default::default()
         })
+    }
+
+    /// Makes `iocb`, which is not in use, one for this file. Any context.
+    pub(in super::super) fn set_file_of(&self, iocb: &mut bindings::kiocb) {
+        iocb.ki_filp = self.as_ptr();
     }
 
     /// Reads what `iter` is for. Returns what `read_iter` does.
@@ -132,8 +137,8 @@ impl BackingFile {
     /// # Safety
     ///
     /// `iocb` must be valid, and one for which [`Self::submit_write`] was called once
-    /// for each call of this.
-    pub(in super::super) unsafe fn end_write(&self, iocb: *mut bindings::kiocb) {
+    /// for each call of this; the file of that must be alive.
+    pub(in super::super) unsafe fn end_write(iocb: *mut bindings::kiocb) {
         // SAFETY: By the caller's promise.
         unsafe { bindings::rust_loop_helper_kiocb_end_write(iocb) };
     }
