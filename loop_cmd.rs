@@ -132,7 +132,6 @@ impl LoopCmd {
     pub(crate) fn execute(self, stats: &Arc<Stats>) {
         let direct = self.is_direct();
         let _charged = self.charge();
-        let _reserve = running::reserve(&self.rq, &self.queued.backing);
         let Self { mut rq, queued } = self;
         let run = Running::new(&rq, queued, stats.clone());
         let status = status(&mut rq, &run, direct);

@@ -68,6 +68,9 @@ pub(crate) struct FileId {
 pub(crate) struct DirectIo {
     /// Whether the file allows it.
     pub(crate) allowed: bool,
+    /// Whether it then does go past the page cache: there are files that the filesystem
+    /// reads and writes through it all the same.
+    pub(crate) bypasses: bool,
     /// What positions and lengths are multiples of, in bytes; a power of two.
     pub(crate) offset_align: u32,
     /// What addresses in memory are multiples of, in bytes; a power of two.
@@ -143,9 +146,10 @@ impl NoIoMappings {
 ///
 /// While this lives, memory for the file's page cache is allocated without
 /// starting I/O or entering filesystems, for either could come back to wait for
-/// the driver. All methods may sleep, and enter the filesystem: they must not
-/// be called from `queue_rq`, nor with the driver's queue frozen, nor with its
-/// limits locked.
+/// the driver. All methods that do not say otherwise may sleep, and enter the
+/// filesystem: they must not be called from `queue_rq`, nor with the driver's queue
+/// frozen, nor with its limits locked. Those that tell what a file is or can do
+/// (`has_*`, `is_*`, `may_*`) do neither.
 ///
 /// # Invariants
 ///
@@ -336,41 +340,89 @@ impl BackingFile {
         unsafe { (*self.as_ptr()).f_flags & bindings::O_DIRECT != 0 }
     }
 
-    /// Returns whether what is written to the file is to be durable at once (`O_SYNC`,
-    /// `O_DSYNC`).
-    pub(crate) fn is_open_sync(&self) -> bool {
-        // SAFETY: As for `is_open_direct`.
-        unsafe { (*self.as_ptr()).f_flags & bindings::O_DSYNC != 0 }
+    /// Returns whether what is written so that it is [durable](kiocb::Access::dsync) is
+    /// so when that has been done. It is on block devices, and where a local filesystem
+    /// stores the file. Others may leave it to a server, which does as it likes, or have
+    /// never heard of it; for them it takes [`Self::fdatasync`], too.
+    pub(crate) fn has_dsync(&self) -> bool {
+        let inode = inode(&self.file);
+        if block_device(inode).is_some() {
+            return true;
+        }
+        // SAFETY: The file is alive, hence its filesystem is; on what it is does not change.
+        let is_on_device = !unsafe { (*(*inode).i_sb).s_bdev }.is_null();
+        // FUSE may be on a device, and btrfs, which may be on several, says nothing of them.
+        match self.filesystem() {
+            bindings::BTRFS_SUPER_MAGIC => true,
+            bindings::FUSE_SUPER_MAGIC => false,
+            _ => is_on_device,
+        }
+    }
+
+    /// Returns what kind of filesystem the file is in (`*_SUPER_MAGIC`).
+    fn filesystem(&self) -> u32 {
+        // SAFETY: The file is alive, hence its filesystem is; its kind does not change.
+        let magic = unsafe { (*(*inode(&self.file)).i_sb).s_magic };
+        // They all fit.
+        magic as u32
+    }
+
+    /// Returns whether the file may be written past its page cache within a
+    /// [`MemoryReserveScope`](super::task::MemoryReserveScope).
+    ///
+    /// Before such a write, dirty pages are written back, if the file has any. In that scope
+    /// `iomap_writepages`, which many filesystems use for that, warns and refuses to; ext4
+    /// and block devices do not use it. Nor may writing go on to write inodes, which it does
+    /// if everything in the file is to be durable at once.
+    pub(crate) fn may_use_reserve(&self) -> bool {
+        let inode = inode(&self.file);
+        let no_iomap = match block_device(inode) {
+            Some(_) => cfg!(CONFIG_BUFFER_HEAD),
+            None => self.filesystem() == bindings::EXT4_SUPER_MAGIC,
+        };
+        // SAFETY: The inode is alive.
+        no_iomap && !unsafe { bindings::rust_loop_helper_is_sync(inode) }
     }
 
     /// Returns what direct I/O takes: as the filesystem says it, else as the
     /// device that it is on requires it.
+    ///
+    /// As [`loop_update_dio_alignment()`](srctree/drivers/block/loop.c).
     pub(crate) fn direct_io(&self) -> DirectIo {
         // SAFETY: The file is alive; what it can do does not change.
         let can = unsafe { (*self.as_ptr()).f_mode } & bindings::RUST_LOOP_CONST_FMODE_CAN_ODIRECT;
         let allowed = can != 0;
-        let inode = inode(&self.file);
-        if block_device(inode).is_none() {
-            if let Ok(Some((offset_align, mem_align))) = self.stat_direct_io() {
-                // Both are 0 for a file that cannot be read directly.
+        let said = match block_device(inode(&self.file)) {
+            // It says the same below.
+            Some(_) => None,
+            None => self.stat_direct_io().ok().flatten(),
+        };
+        // Both are 0 for a file that takes direct I/O but goes through its page cache.
+        let bypasses = match said {
+            Some((offset_align, mem_align)) if mem_align != 0 => {
                 return DirectIo {
-                    allowed: allowed && offset_align != 0,
+                    allowed,
+                    bypasses: true,
                     offset_align: offset_align.max(bindings::SECTOR_SIZE),
-                    mem_align: mem_align.max(1),
+                    mem_align,
                 };
             }
-        }
+            Some(_) => false,
+            None => true,
+        };
         match self.device_below() {
             // SAFETY: `self` keeps the device alive.
             Some(bdev) => unsafe {
                 DirectIo {
                     allowed,
+                    bypasses,
                     offset_align: bindings::rust_loop_helper_bdev_logical_block_size(bdev.as_ptr()),
                     mem_align: bindings::rust_loop_helper_bdev_dma_alignment(bdev.as_ptr()) + 1,
                 }
             },
             None => DirectIo {
                 allowed,
+                bypasses,
                 offset_align: bindings::SECTOR_SIZE,
                 mem_align: bindings::SECTOR_SIZE,
             },

@@ -155,16 +155,18 @@ pub(super) fn access(rq: &Request<LoopDevice>, direct: bool) -> Access {
 /// Lets the current task have memory to make memory free with, if the request is for that:
 /// everybody waits for it then, and it would for itself. Sleeps.
 ///
+/// Only for writing past the page cache, for the time of that: in the page cache each page
+/// would take another one of what is kept back, for nobody knows how long.
+///
 /// Without, the worker was seen to look for memory for minutes, with all that could be freed
 /// waiting to be written by it.
 pub(super) fn reserve(rq: &Request<LoopDevice>, backing: &Backing) -> Option<MemoryReserveScope> {
-    if !rq.is_swap() {
+    let file = backing.file();
+    if !rq.is_swap() || !file.may_use_reserve() || !backing.allows_direct(rq.pos(), rq.bytes()) {
         return None;
     }
-    let file = backing.file();
     file.write_back(backing.file_pos(rq.pos()), rq.bytes());
-    // With inodes that are to be written at once it is as with the page cache.
-    (!file.is_open_sync()).then(MemoryReserveScope::enter)
+    Some(MemoryReserveScope::enter())
 }
 
 impl Transfer<LoopDevice> for Running {
@@ -178,7 +180,10 @@ impl Transfer<LoopDevice> for Running {
 
     fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>, within: Within) {
         let status = match result {
-            Ok(n) if n >= self.bytes as usize => BlkStatus::OK,
+            Ok(n) if n >= self.bytes as usize => {
+                self.retries().succeeded();
+                BlkStatus::OK
+            }
             Ok(n) => {
                 self.transferred = n as u32;
                 return self.defer(rq);
@@ -200,7 +205,6 @@ impl Transfer<LoopDevice> for Running {
         let _scope = BackingIoScope::enter();
         let status = {
             let _charged = self.queued.charge.clone().map(|charge| charge.enter());
-            let _reserve = reserve(&rq, self.backing());
             rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
             let access = access(&rq, false);
             transfer::run(&mut rq, self.backing(), access, self.retries())

@@ -6,7 +6,10 @@
 //! until all is done, an error comes, or the file ends. What it does not do past the
 //! page cache it is asked to do through it.
 
-use super::retry::Retries;
+use super::{
+    retry::Retries,
+    running, //
+};
 use crate::{
     abstractions::{
         block::{
@@ -47,7 +50,13 @@ pub(super) fn run(
     let (mut segments, mut space) = (rq.segments(), PartSpace::new());
     while let Some(mut iter) = segments.next_part(&mut space) {
         if is_write {
-            progress.advance(&mut iter, |iter, pos, access| file.write(pos, iter, access));
+            progress.advance(&mut iter, |iter, pos, access| {
+                let _reserve = match access.direct {
+                    true => running::reserve(rq, backing),
+                    false => None,
+                };
+                file.write(pos, iter, access)
+            });
         } else {
             progress.advance(&mut iter, |iter, pos, access| file.read(pos, iter, access));
             iter.zero_rest();

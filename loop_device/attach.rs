@@ -320,6 +320,7 @@ pub(super) fn limits(
         direct_io,
         writable: flags & flags::READ_ONLY == 0,
         has_fsync: file.has_fsync(),
+        has_dsync: file.has_dsync(),
         rotational: below.rotational,
         discard,
     })

@@ -118,11 +118,13 @@ impl Backing {
         self.flags() & flags::DIRECT_IO != 0
     }
 
-    /// Returns whether the file can be read and written past the page cache where
-    /// `bytes` bytes of the device from byte `pos` on are, whether or not it is to be.
+    /// Returns whether the file is read and written past the page cache, if that is asked
+    /// for, where `bytes` bytes of the device from byte `pos` on are, whether or not it is to be.
     pub(crate) fn allows_direct(&self, pos: u64, bytes: u32) -> bool {
         let mask = u64::from(self.direct_io.offset_align - 1);
-        self.direct_io.allowed && (self.file_pos(pos) | u64::from(bytes)) & mask == 0
+        self.direct_io.allowed
+            && self.direct_io.bypasses
+            && (self.file_pos(pos) | u64::from(bytes)) & mask == 0
     }
 
     /// Returns whether the file is let go when the device is closed.

@@ -51,6 +51,8 @@ pub(super) struct LimitsInput {
     pub(super) writable: bool,
     /// Whether the file can be flushed.
     pub(super) has_fsync: bool,
+    /// Whether the file can be written so that what was written need not be flushed.
+    pub(super) has_dsync: bool,
     /// Whether the disk below is rotational.
     pub(super) rotational: bool,
     /// What can be given back.
@@ -97,8 +99,8 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
         },
         dma_alignment: input.direct_io.mem_align.min(PAGE_SIZE as u32),
         write_cache: input.has_fsync && input.writable,
-        // What can be flushed can be written so that it need not be.
-        fua: input.has_fsync && input.writable,
+        // Without, the block layer flushes after a write that is to be durable.
+        fua: input.has_fsync && input.has_dsync && input.writable,
         rotational: input.rotational,
         max_discard_sectors: max_sectors,
         max_write_zeroes_sectors: max_sectors,
@@ -142,6 +144,7 @@ mod tests {
 
     const DIRECT_IO: DirectIo = DirectIo {
         allowed: true,
+        bypasses: true,
         offset_align: 4096,
         mem_align: 4,
     };
@@ -193,6 +196,7 @@ mod tests {
         direct_io: DIRECT_IO,
         writable: true,
         has_fsync: true,
+        has_dsync: true,
         rotational: false,
         discard: Discard::No,
     };
@@ -210,19 +214,23 @@ mod tests {
 
     #[test]
     fn limits_write_cache() {
-        for (writable, has_fsync, expected) in [
-            (true, true, true),
-            (true, false, false),
-            (false, true, false),
-            (false, false, false),
+        // (writable, can be flushed, can be written durably, write cache, FUA)
+        for (writable, has_fsync, has_dsync, write_cache, fua) in [
+            (true, true, true, true, true),
+            (true, true, false, true, false),
+            (true, false, true, false, false),
+            (true, false, false, false, false),
+            (false, true, true, false, false),
+            (false, false, false, false, false),
         ] {
             let limits = limits(LimitsInput {
                 writable,
                 has_fsync,
+                has_dsync,
                 ..PLAIN
             });
-            assert!(limits.write_cache == expected);
-            assert!(limits.fua == expected);
+            assert!(limits.write_cache == write_cache);
+            assert!(limits.fua == fua);
         }
     }
 

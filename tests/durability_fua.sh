@@ -83,6 +83,17 @@ shown() {
 	detach "${DEV}0"
 }
 
+# Not every filesystem makes durable what is written to be so: where that is not known, the
+# block layer has to flush.
+not_everywhere() {
+	ensure_driver
+	truncate -s 8M "$WORK/image"
+	attach "${DEV}0" "$WORK/image"
+	same "$(sysfs_attr "${DEV}0" queue/fua)" 0 "FUA on $(stat -f -c %T "$WORK/image")"
+	same "$(sysfs_attr "${DEV}0" queue/write_cache)" "write back" "write cache"
+	detach "${DEV}0"
+}
+
 # A disk that can do it is asked to, and for nothing else.
 one_write() {
 	ensure_driver
@@ -159,6 +170,7 @@ need_rust_loop_for_all() {
 
 need_rust_loop_for_all
 it "queue/fua" shown
+it "queue/fua where the filesystem is on no device" not_everywhere
 it "a FUA write is one, direct" one_write
 for mode in on off; do
 	it "costs what O_DSYNC on the file does, direct I/O $mode" like_the_file $mode

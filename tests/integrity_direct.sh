@@ -77,6 +77,22 @@ pages_in_memory() {
 	PYTHON
 }
 
+# ext4 says of such a file that it takes no direct I/O, and takes it.
+journalled() {
+	ensure_driver
+	mkdir -p "$WORK/journalled"
+	mkfs.ext4 -q -F /dev/vdd
+	mount -o data=journal /dev/vdd "$WORK/journalled"
+	defer "umount $WORK/journalled"
+	truncate -s 16M "$WORK/journalled/image"
+	attach "${DEV}0" --direct-io=on "$WORK/journalled/image"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" \
+		"$(sysfs_attr /dev/vdd queue/logical_block_size)" "block size"
+	fio_verify --rw=randwrite --bsrange=4k-64k --size="$((amount / 4))M"
+	detach "${DEV}0"
+}
+
 # The device's data is in memory once, in the device's own cache.
 not_cached() {
 	direct ext4
@@ -227,6 +243,7 @@ it "the file has been truncated, ext4" truncated ext4
 it "the file has been truncated, xfs" truncated xfs
 it "the disk below refuses" refused
 it "the I/O priority is passed on" priority
+it "a file that goes through its page cache all the same" journalled
 it "no direct I/O on ramfs" impossible
 
 run

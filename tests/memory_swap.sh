@@ -115,7 +115,39 @@ nothing_old() {
 	detach "${DEV}0"
 }
 
+# Swap in a file that is also written through its page cache, in a filesystem which does
+# not let the memory management write that back.
+beside_data() {
+	need_module xfs
+	local writer
+	ensure_driver
+	TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -f /dev/vdc
+	mkdir -p "$WORK/xfs"
+	mount /dev/vdc "$WORK/xfs"
+	defer 'umount "$WORK/xfs"'
+	dd if=/dev/zero of="$WORK/xfs/image" bs=1M count=16 conv=fsync status=none
+	sfdisk -q "$WORK/xfs/image" <<-'TABLE'
+		start=2048, size=8192
+		start=10240, size=8192
+	TABLE
+	attach -P "${DEV}0" --direct-io=off "$WORK/xfs/image"
+	udevadm settle
+	mkswap -q "${DEV}0p1"
+	swapon "${DEV}0p1"
+	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0p1"
+	make_cgroup swapped
+	while dd if=/dev/zero of="${DEV}0p2" bs=64k count=64 oflag=direct status=none; do :; done &
+	writer=$!
+	defer "kill $writer 2>/dev/null; wait $writer 2>/dev/null || true"
+	in_cgroup swapped python3 -IS "$TESTS/pageout.py" "${DEV}0p1" "$CGROUP/swapped" 256 3
+	kill "$writer"
+	wait "$writer" 2>/dev/null || true
+	swapoff "${DEV}0p1"
+	detach "${DEV}0"
+}
+
 it "nothing old comes back" nothing_old
+it "beside data in the page cache, xfs" beside_data
 it "buffered, swap on a disk" squeezed off /dev/vdc
 it "direct, swap in a file" squeezed on "$WORK/fs/swap"
 

@@ -4,9 +4,11 @@
 
 usage: pageout.py DEVICE CGROUP PAGES ROUNDS
 
-CGROUP is the directory of that which this process is in, and nothing else. Each page carries its number and the round, so that an old one is found.
+CGROUP is the directory of that which this process is in, and nothing else. Each page
+carries its number and the round, so that an old one is found.
 """
 
+import ctypes
 import mmap
 import os
 import struct
@@ -24,16 +26,25 @@ def counter(name):
         return next(int(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
-def let_go(cgroup):
+def in_memory(memory, pages):
+    """How many of the pages are in memory, be they mapped or only kept beside their swap."""
+    found = (ctypes.c_ubyte * pages)()
+    start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mincore(ctypes.c_void_p(start), ctypes.c_size_t(pages * PAGE), found):
+        sys.exit(f"mincore: errno {ctypes.get_errno()}")
+    return sum(page & 1 for page in found)
+
+
+def let_go(cgroup, memory, pages):
     """What has been written to swap is in memory still, until that is wanted. Most goes."""
-    for _ in range(10):
-        with open(f"{cgroup}/memory.stat", encoding="ascii") as lines:
-            left = next(int(line.split()[1]) for line in lines if line.startswith("swapcached "))
+    for _ in range(50):
+        left = in_memory(memory, pages)
         if left == 0:
             return
         try:
             with open(f"{cgroup}/memory.reclaim", "w", encoding="ascii") as reclaim:
-                reclaim.write(f"{left}")
+                reclaim.write(f"{left * PAGE}")
         except BlockingIOError:
             pass
 
@@ -64,7 +75,7 @@ def main():
             pass
         stop.set()
         reader.join()
-        let_go(cgroup)
+        let_go(cgroup, memory, pages)
         written, read = counter("pswpout") - written, counter("pswpin")
         for page in range(pages):
             found = MARK.unpack_from(memory, page * PAGE)
