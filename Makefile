@@ -14,13 +14,14 @@ which := $(if $(KDIR),--kdir $(KDIR),$(if $(KERNEL),--kernel $(KERNEL)))
 checked := --kernel $(or $(KERNEL),stock)
 
 all:
-	@module=$$(scripts/build $(which) --print) && cp -u "$$module" rust_loop.ko
+	@module=$$(scripts/build $(which) --print) && \
+		{ cmp -s "$$module" rust_loop.ko || cp "$$module" rust_loop.ko; }
 
 demo:
 	@scripts/demo
 
 check:
-	@scripts/check $(checked) $(TESTS)
+	@scripts/check $(checked) '$(TESTS)'
 
 soak:
 	@KERNEL=$(or $(KERNEL),stock) CYCLES=$(or $(CYCLES),100) tests/crash_consistency.sh
@@ -45,7 +46,7 @@ help:
 	'  all     rust_loop.ko for KDIR, else for the running kernel if its build' \
 	'          directory can build Rust modules, else for the prepared stock kernel' \
 	'  demo    boot the stock kernel and tell, with a real disk image, what works' \
-	'  check   the tests, each in a fresh guest' \
+	'  check   the tests, in fresh guests' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
@@ -57,8 +58,9 @@ help:
 	'' \
 	'Variables:' \
 	'  KDIR=DIR            build natively for the kernel of this build directory' \
-	'  KERNEL=stock|debug  the prepared kernel: of Debian, or with all checks on' \
-	'  TESTS=PATTERN       only the tests whose name contains this' \
+	'  KERNEL=stock|debug  all, check, soak: the prepared kernel, that of Debian or one' \
+	'                      with all checks on (demo and bench are of the stock kernel)' \
+	'  TESTS=PATTERN       check: only the tests whose name contains this' \
 	'' \
 	'Environment:' \
 	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \

@@ -473,6 +473,8 @@ def main():
         for name, workload in SETS[which].items()
         if not names or any(part in name or part == f"={name}" for part in names)
     }
+    if not workloads:
+        sys.exit(f"measure: no workload of {which} is named like {' or '.join(names)}")
     for peer in PEERS:
         if peer != "raw":
             run("modprobe", "ublk_drv" if peer == "ublk" else peer)

@@ -23,7 +23,7 @@ DRIVER=${DRIVER:-rust_loop}
 KERNEL=${KERNEL:-stock}
 CYCLES=${CYCLES:-2}
 LONGEST=${LONGEST:-2500}
-SEED=${SEED:-$RANDOM}
+SEED=${SEED:-$((RANDOM + 1))}
 read -ra LOADS <<<"${LOADS:-sync-buffered sync-direct fua-buffered fua-direct ext4-buffered ext4-direct control-direct}"
 PREFIX=loop
 [[ $DRIVER == loop ]] || PREFIX=rloop
@@ -43,6 +43,10 @@ cleanup() {
 		rm -rf "$WORK"
 	fi
 }
+
+for name in CYCLES LONGEST SEED; do
+	[[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name takes a number from 1, not '${!name}'"
+done
 
 now() {
 	echo "$((${EPOCHREALTIME/[.,]/} / 1000))"

@@ -36,7 +36,8 @@ archive_sources()
 {
 	local mirror suite
 
-	mirror=$(archive_mirror)
+	[ -r "$KEYRING" ] || die "needs $KEYRING (package debian-archive-keyring)"
+	mirror=$(archive_mirror) || return
 	for suite in "$SUITE" "$SUITE-updates" "$SUITE-backports"; do
 		printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' \
 			"$KEYRING" "$mirror" "$suite"

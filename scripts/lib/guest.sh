@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The guest: its userland (an ext4 image) and, for each kernel, what it boots
-# from (boot/: vmlinuz, initramfs, module tree).
+# from (stock-boot-*, debug-boot-*: vmlinuz, initramfs, module tree).
 
 GUEST_DIR=$TOP/scripts/guest
 

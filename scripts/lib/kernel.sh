@@ -2,8 +2,7 @@
 # shellcheck shell=bash
 #
 # Kernels: which one the archive offers, its source, and for each kind (stock,
-# debug) a directory with what a module needs to be built (kdir) and a guest
-# needs to boot (boot/).
+# debug) what a module needs to be built; lib/guest.sh has what a guest needs to boot.
 
 # The series the driver is written for; no other place decides by them.
 KERNEL_SERIES=(7.2 7.3)
@@ -135,6 +134,8 @@ kernel_choice_renew()
 {
 	need_platform
 	say "asking the Debian archive which kernels there are (15 MB, about 5 s)"
+	# What is wrong here is said here: what follows goes to a log.
+	archive_sources >/dev/null || exit 1
 	if archive_refresh >"$CACHE/log/archive.log" 2>&1; then
 		kernel_choose >&2 ||
 			{ [ -e "$KERNEL_CHOICE" ] || exit 1; touch "$KERNEL_CHOICE.new"; }
@@ -192,8 +193,7 @@ stock_prepare()
 		stock_build
 }
 
-# Everything in place under the final name's temporary twin; scripts/kernel/
-# stock-kdir does the work inside the build tree.
+# scripts/kernel/stock-kdir does the work inside the build tree.
 stock_build()
 {
 	local dir=$1 headers=linux-headers-$KERNEL_NAME
