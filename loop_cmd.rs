@@ -12,7 +12,7 @@ pub(crate) mod stats;
 mod allocation;
 mod retry;
 mod running;
-mod transfer;
+mod sync_io;
 
 pub(crate) use self::running::Running;
 
@@ -115,7 +115,7 @@ impl LoopCmd {
         let is_done = {
             let _charged = self.charge();
             let access = running::access(&self.rq, false);
-            transfer::read_cached(&self.rq, &self.queued.backing, access)
+            sync_io::read_cached(&self.rq, &self.queued.backing, access)
         };
         match is_done {
             true => {
@@ -183,7 +183,7 @@ fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatu
     match op {
         Op::Read | Op::Write => {
             let access = running::access(rq, direct);
-            transfer::run(rq, backing, access, run.retries())
+            sync_io::run(rq, backing, access, run.retries())
         }
         // What was written is to be durable, and that it was written is not: with a journal
         // below, to have that durable, too, takes a commit.

@@ -5,12 +5,13 @@
 //! # States
 //!
 //! ```text
-//!            configure            last close after
-//! Unbound ---------------> Bound ---- clear_fd ----> Rundown
-//!  ^   |                             or autoclear      |
-//!  |   | remove                                        |
-//!  |   +--------> Deleting                             |
-//!  +---------------------------------------------------+
+//!            configure           clear_fd by the only
+//! Unbound ---------------> Bound -- opener; last close --> Rundown
+//!  ^   |                            after clear_fd or     |
+//!  |   |                            with autoclear        |
+//!  |   | remove                                           |
+//!  |   +--------> Deleting                                |
+//!  +------------------------------------------------------+
 //!                        detached
 //! ```
 //!
@@ -23,7 +24,8 @@
 //!
 //! 1. the *validate lock* ([`Shared::validate`]), one for all devices, held while
 //!    a device gets another loop device as its backing file, so that two that do
-//!    so at once cannot become each other's;
+//!    so at once cannot become each other's; and in `LOOP_CLR_FD`, so that a device
+//!    that is about to lose its file is not found bound by one of these;
 //! 2. the block layer's `open_mutex` of the disk, held in `open` and `release`;
 //! 3. the *state lock* ([`LoopDevice::state`]);
 //! 4. the limits lock of the queue, and freezing the queue;

@@ -114,6 +114,10 @@ pub(crate) struct Workers {
 impl Workers {
     /// Makes a set of workers that has only the rootcg queue. `name` is that of
     /// the workqueue; `nearby` is the one for lone commands, of all devices. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(name: &CStr, nearby: Arc<OwnedQueue>) -> Result<Self> {
         let anywhere = Arc::new(OwnedQueue::new_unbound_freezable(name)?, GFP_KERNEL)?;
         let dispatch = Dispatch::new(anywhere.clone());
@@ -296,7 +300,7 @@ impl Inner {
     /// Takes an idle worker out of the tree.
     fn remove(&mut self, css: &BlkcgCss) -> Option<RBTreeNode<CssKey, CssWorker>> {
         let key = css.key();
-        let worker = self.tree.get(&key).filter(|worker| !worker.is_busy())?;
+        let worker = self.tree.get(&key).filter(|worker| !worker.is_in_use())?;
         self.gone.add(&worker.work.stats.totals());
         self.tree.remove_node(&key)
     }
@@ -321,7 +325,7 @@ impl Inner {
                 cursor = at.move_next();
                 continue;
             }
-            let keep = if worker.is_busy() {
+            let keep = if worker.is_in_use() {
                 Some(Jiffies::MAX)
             } else if worker.work.is_dying() {
                 None
@@ -354,7 +358,7 @@ struct CssWorker {
 
 impl CssWorker {
     /// Returns whether it has something to do, or the backing file has for it.
-    fn is_busy(&self) -> bool {
+    fn is_in_use(&self) -> bool {
         self.cmds.scheduled || self.work.stats.pending() > 0
     }
 }

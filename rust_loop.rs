@@ -11,6 +11,11 @@
 //! 3. a [`loop_cmd::LoopCmd`], which reads or writes the backing file and ends
 //!    the request.
 //!
+//! The folder beside each file has its parts: where a worker runs
+//! (`loop_worker/executors.rs`) and what it does there (`loop_worker/execution.rs`),
+//! reading and writing at once (`loop_cmd/sync_io.rs`) and asynchronously
+//! (`loop_cmd/running.rs`).
+//!
 //! Everything unsafe is in [`abstractions`]. The user-space interface is that of
 //! the C driver, [`drivers/block/loop.c`](srctree/drivers/block/loop.c), with
 //! `/dev/rloopN` for `/dev/loopN` unless the module stands in for that.

@@ -2,7 +2,7 @@
 
 //! Debugfs directories and files that print a value.
 //!
-//! Other than `kernel::debugfs` of today, an open file keeps the module loaded,
+//! Unlike `kernel::debugfs` of today, an open file keeps the module loaded,
 //! whose code and tables the file refers to.
 //!
 //! C header: [`include/linux/debugfs.h`](srctree/include/linux/debugfs.h)

@@ -246,6 +246,10 @@ pub(super) fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindin
 
 impl BackingFile {
     /// Starts to use `file`, which is entered in the table.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM` if there is no memory for the entry.
     pub(crate) fn new(file: Candidate, no_io: Arc<NoIoMappings>) -> Result<Self> {
         no_io.start(&file.0)?;
         // INVARIANT: Those of `Candidate`.
@@ -256,6 +260,11 @@ impl BackingFile {
     }
 
     /// Makes everything that was written durable.
+    ///
+    /// # Errors
+    ///
+    /// That of the filesystem: `EINVAL` if the file has no way to, else what it has failed to
+    /// write since it was asked last.
     pub(crate) fn fsync(&self) -> Result {
         // SAFETY: The file is alive.
         to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 0) })
@@ -263,6 +272,10 @@ impl BackingFile {
 
     /// Makes everything that was written durable, and all that it takes to read it; not
     /// when it was written.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::fsync`].
     pub(crate) fn fdatasync(&self) -> Result {
         // SAFETY: The file is alive.
         to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 1) })
@@ -313,6 +326,10 @@ impl BackingFile {
 
     /// Returns the size of the file in bytes, as the filesystem knows it: on a
     /// network filesystem the cached inode may be out of date.
+    ///
+    /// # Errors
+    ///
+    /// That of the filesystem.
     pub(crate) fn size(&self) -> Result<u64> {
         let inode = inode(&self.file);
         if block_device(inode).is_some() {
@@ -449,6 +466,10 @@ impl BackingFile {
     }
 
     /// Returns which file this is.
+    ///
+    /// # Errors
+    ///
+    /// That of the filesystem.
     pub(crate) fn id(&self) -> Result<FileId> {
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
         // SAFETY: The file is alive; `stat` is valid for writes.
@@ -478,6 +499,10 @@ impl BackingFile {
 
     /// Returns the block size of the filesystem that the file lives in, in
     /// bytes.
+    ///
+    /// # Errors
+    ///
+    /// That of the filesystem.
     pub(crate) fn fs_block_size(&self) -> Result<u32> {
         let mut bsize = 0;
         // SAFETY: The file is alive; `bsize` is valid for writes.
@@ -491,6 +516,10 @@ impl BackingFile {
     }
 
     /// Writes the path of the file into `buf` and returns it.
+    ///
+    /// # Errors
+    ///
+    /// `ENAMETOOLONG` if it does not fit.
     pub(crate) fn path<'b>(&self, buf: &'b mut [u8]) -> Result<&'b BStr> {
         let len = buf.len().try_into()?;
         // SAFETY: The file is alive, and `buf` is valid for writes of `len`.

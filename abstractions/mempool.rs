@@ -36,6 +36,10 @@ impl<T> MemPool<T> {
         assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= size_of::<T>());
 
     /// Creates a pool that sets aside `reserve` elements. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new(reserve: u32) -> Result<Self> {
         let () = Self::IS_ALIGNED;
         // SAFETY: The functions are those for `kmalloc` memory, which take the size

@@ -2,7 +2,7 @@
 
 //! Character devices with a minor number of the misc driver's, for ioctls.
 //!
-//! Other than `kernel::miscdevice` of today, this keeps the module loaded while
+//! Unlike `kernel::miscdevice` of today, this keeps the module loaded while
 //! the device is open, and gives the callbacks data of the driver's.
 //!
 //! C header: [`include/linux/miscdevice.h`](srctree/include/linux/miscdevice.h)

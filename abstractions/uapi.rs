@@ -95,7 +95,8 @@ pub(crate) type LoopInfo = Uapi<NativeLoopInfo>;
 /// `struct loop_info` of a 32-bit process.
 pub(crate) type CompatLoopInfo = Uapi<Compat32LoopInfo>;
 
-/// [`bindings::loop_info`] with names for its padding.
+/// [`bindings::loop_info`] with names for its padding. What the fields mean is in
+/// [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h); offsets are in bytes.
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct NativeLoopInfo {
@@ -115,7 +116,8 @@ pub(crate) struct NativeLoopInfo {
     pad1: [u8; 4],
 }
 
-/// The same for a 32-bit process (`struct compat_loop_info` of the C driver).
+/// The same, with the same fields, for a 32-bit process (`struct compat_loop_info` of the C
+/// driver).
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct Compat32LoopInfo {

@@ -37,6 +37,10 @@ impl OwnedQueue {
     /// they are full (`xfs_flush_inodes`, `ext4_should_retry_alloc`), and without the thread
     /// it would be no better. So this is a workqueue as `create_freezable_workqueue()` makes
     /// them, which may (`__WQ_LEGACY`), but for several workers.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
         Self::new(
             name,
@@ -51,6 +55,10 @@ impl OwnedQueue {
     /// and which stands still while the system is being suspended. What it runs holds up
     /// nothing else there (`WQ_CPU_INTENSIVE`). If there is no memory for workers it waits
     /// for some. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
     pub(crate) fn new_bound_freezable(name: &CStr) -> Result<Self> {
         Self::new(
             name,
@@ -72,6 +80,7 @@ impl OwnedQueue {
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
     }
 
+    /// Returns the workqueue; it lives as long as `self`. Any context.
     pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
         self.0.as_ptr()
     }

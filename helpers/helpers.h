@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * C one-liners for what Rust cannot call: inline functions and macros. Each is
- * named after what it wraps.
+ * What Rust cannot call: inline functions and macros, mostly one line and named after
+ * what it wraps.
  */
 #ifndef RUST_LOOP_HELPERS_H
 #define RUST_LOOP_HELPERS_H

@@ -9,7 +9,7 @@
 use super::{
     retry::Retries,
     stats::Stats,
-    transfer,
+    sync_io,
     Queued, //
 };
 use crate::{
@@ -61,6 +61,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Returns what goes with a request that has not been executed at all.
     pub(super) fn new(rq: &Request<LoopDevice>, queued: Queued, stats: Arc<Stats>) -> Self {
         Self {
             op: rq.op(),
@@ -72,6 +73,7 @@ impl Running {
         }
     }
 
+    /// Returns what the request asked for when it came.
     pub(super) fn op(&self) -> Op {
         self.op
     }
@@ -81,6 +83,7 @@ impl Running {
         self.queued
     }
 
+    /// Returns the backing file that was the device's when the request came.
     pub(super) fn backing(&self) -> &Backing {
         &self.queued.backing
     }
@@ -107,8 +110,9 @@ impl Running {
         })
     }
 
-    /// Accounts for the command and ends it. Any context, but not within the end of another
-    /// device's I/O, unless that is within ours at the top of the worker's stack.
+    /// Accounts for the command and ends it. Any context, but not from a function that is
+    /// called at the end of another device's I/O, unless the worker's own task has called
+    /// that from the top of its stack, see [`Self::done`].
     pub(super) fn end(self, rq: Request<LoopDevice>, status: BlkStatus) {
         self.account(status);
         rq.end(status);
@@ -188,7 +192,7 @@ impl Transfer<LoopDevice> for Running {
                 self.transferred = n as u32;
                 return self.defer(rq);
             }
-            Err(err) if transfer::may_succeed_otherwise(err) => return self.defer(rq),
+            Err(err) if sync_io::may_succeed_otherwise(err) => return self.defer(rq),
             Err(err) => err.into(),
         };
         // In the worker's own task, with all that was called to submit it returned from,
@@ -207,7 +211,7 @@ impl Transfer<LoopDevice> for Running {
             let _charged = self.queued.charge.clone().map(|charge| charge.enter());
             rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
             let access = access(&rq, false);
-            transfer::run(&mut rq, self.backing(), access, self.retries())
+            sync_io::run(&mut rq, self.backing(), access, self.retries())
         };
         self.end(rq, status);
     }

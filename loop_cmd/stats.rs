@@ -22,8 +22,8 @@ pub(crate) struct Stats {
     read: Counter,
     written: Counter,
     errors: Counter,
-    waiting: Counter,
-    running: Counter,
+    wait_ns: Counter,
+    run_ns: Counter,
     deferred: Counter,
     retries: Counter,
     /// How many commands the backing file was given and have not ended.
@@ -46,9 +46,9 @@ pub(crate) struct Totals {
     /// Commands that have failed.
     pub(crate) errors: u64,
     /// How long commands have waited for the worker, in nanoseconds.
-    pub(crate) waiting: u64,
+    pub(crate) wait_ns: u64,
     /// How long they were executed, in nanoseconds.
-    pub(crate) running: u64,
+    pub(crate) run_ns: u64,
     /// Commands that the file has ended but that were not done.
     pub(crate) deferred: u64,
     /// How often something was tried again for want of memory.
@@ -63,8 +63,8 @@ impl Stats {
             read: Counter::default(),
             written: Counter::default(),
             errors: Counter::default(),
-            waiting: Counter::default(),
-            running: Counter::default(),
+            wait_ns: Counter::default(),
+            run_ns: Counter::default(),
             deferred: Counter::default(),
             retries: Counter::default(),
             pending: Atomic::new(0),
@@ -104,10 +104,12 @@ impl Stats {
         self.pending.load(Acquire).unsigned_abs()
     }
 
+    /// Returns whether the last command that waited for memory has waited in vain.
     pub(super) fn is_starved(&self) -> bool {
         self.starved.load(Relaxed)
     }
 
+    /// Notes whether commands are to fail at once if there is no memory.
     pub(super) fn set_starved(&self, starved: bool) {
         self.starved.store(starved, Relaxed);
     }
@@ -124,8 +126,8 @@ impl Stats {
             (false, _) if status == BlkStatus::NOTSUPP => (),
             (false, _) => self.errors.add(1),
         }
-        self.waiting.add(waited);
-        self.running.add(ran);
+        self.wait_ns.add(waited);
+        self.run_ns.add(ran);
     }
 
     /// Returns what they are now.
@@ -135,8 +137,8 @@ impl Stats {
             read: self.read.get(),
             written: self.written.get(),
             errors: self.errors.get(),
-            waiting: self.waiting.get(),
-            running: self.running.get(),
+            wait_ns: self.wait_ns.get(),
+            run_ns: self.run_ns.get(),
             deferred: self.deferred.get(),
             retries: self.retries.get(),
         }
@@ -150,8 +152,8 @@ impl Totals {
         self.read += other.read;
         self.written += other.written;
         self.errors += other.errors;
-        self.waiting += other.waiting;
-        self.running += other.running;
+        self.wait_ns += other.wait_ns;
+        self.run_ns += other.run_ns;
         self.deferred += other.deferred;
         self.retries += other.retries;
     }

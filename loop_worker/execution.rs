@@ -34,7 +34,7 @@ const BATCH: u32 = 16;
 /// How long a command waits, in nanoseconds, for a worker that rests and has left its
 /// processor to somebody else than who issues commands: the least that the scheduler gives
 /// to who does not wait for anything is 700 us. To issue 32 takes less than half of that.
-const LATE_NANOS: u64 = 500_000;
+const REST_LATE_NANOS: u64 = 500_000;
 
 /// For how long a worker does not rest at the most, in nanoseconds: commands wait for what
 /// is slow below, too.
@@ -65,14 +65,14 @@ impl LoopWorker {
     /// Who issues many may be one of them. To execute its commands one by one, each as soon
     /// as it comes, takes two switches of tasks for each; whoever finds the worker still
     /// there need not wake it, and goes on until it has issued all that it can. On a single
-    /// processor that is 1,700 of 17,000 instructions of a read, 32 at a time. Where there
+    /// processor that is 1,800 of 16,900 instructions of a read, 32 at a time. Where there
     /// is no other task it takes next to nothing.
     ///
     /// But others may be in no hurry to give the processor back: if a command has waited
     /// for long there is no rest for many times as long, so that little is lost that way.
     fn may_rest(&self, waiting: &RequestList<LoopDevice>, taken: Nanos) -> bool {
         let waited = waiting.first().map_or(0, |queued| taken.since(queued.came));
-        if waited > LATE_NANOS {
+        if waited > REST_LATE_NANOS {
             let pause = waited.saturating_mul(PAUSE).min(MOST_PAUSE_NANOS);
             self.restless_until.set(taken.after(pause));
         }

@@ -49,7 +49,7 @@ pub(super) const NEARBY: u64 = 1;
 const WATCH_MSECS: u32 = 20;
 
 /// How long is late, in milliseconds: others had their turn there.
-const LATE_MSECS: u32 = 4;
+const NEARBY_LATE_MSECS: u32 = 4;
 
 /// For how many times as long as something was held up, by what a processor does besides,
 /// it is not left to that again.
@@ -140,6 +140,8 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
+    /// Makes what tells workers where to run: `anywhere`, or on the processor that a command
+    /// was issued on.
     pub(super) fn new(anywhere: Arc<OwnedQueue>) -> Self {
         Self {
             anywhere: Some(anywhere),
@@ -174,7 +176,7 @@ impl Dispatch {
     fn pause_if_late(&mut self) {
         let now = timer::jiffies();
         let late = now.wrapping_sub(self.since);
-        if late > timer::msecs_to_jiffies(LATE_MSECS) {
+        if late > timer::msecs_to_jiffies(NEARBY_LATE_MSECS) {
             self.paused_until = Some(now.wrapping_add(late.saturating_mul(PAUSE as Jiffies)));
         }
     }

@@ -2,14 +2,14 @@
 
 //! `/sys/kernel/debug/rust_loop/rloopN/workers`: to see the workers at work.
 //!
-//! One line for the rootcg queue, one for each worker, and the number of
-//! commands that fell back to the rootcg queue:
+//! One line for the rootcg and swap queues together, one for each worker, and the
+//! number of commands that fell back to the rootcg queue:
 //!
 //! ```text
-//! css      queued  running  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup
-//! rootcg        0        0        118        472            0       0        1       9        -  /  /
-//! 42            3        1       9012          0       576768       0     3120    4410        -  /build  /build
-//! 57            0        0        640       2560            0       0       12     230     1204  /  /backup
+//! css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup
+//! rootcg        0        0        0        118        472            0       0        1       9        -  /  /
+//! 42            3        1       14       9012          0       576768       0     3120    4410        -  /build  /build
+//! 57            0        0        0        640       2560            0       0       12     230     1204  /  /backup
 //! fallbacks 0
 //! ```
 //!
@@ -70,6 +70,8 @@ struct Line {
 }
 
 impl Report {
+    /// Returns a report on the workers of `set`, and on those that `always` are: that of
+    /// the root cgroup, and that which writes swap.
     pub(super) fn new(set: Arc<Timer<WorkerSet>>, always: [&Arc<LoopWorker>; 2]) -> Self {
         let always = always.map(Arc::clone);
         Self { set, always }
@@ -105,7 +107,7 @@ impl Report {
                         running: worker.cmds.running,
                         pending: worker.work.stats.pending(),
                         totals: worker.work.stats.totals(),
-                        idle_ms: (!worker.is_busy()).then(|| timer::jiffies_to_msecs(idle)),
+                        idle_ms: (!worker.is_in_use()).then(|| timer::jiffies_to_msecs(idle)),
                     };
                     if lines.push_within_capacity(line).is_err() {
                         break;
@@ -173,8 +175,8 @@ fn show_counts(out: &SeqFile, queued: u32, running: u32, pending: u32, totals: &
     } = totals;
     let (read, written) = (totals.read / 1024, totals.written / 1024);
     let (waiting, executing) = (
-        totals.waiting / NANOS_PER_MILLI,
-        totals.running / NANOS_PER_MILLI,
+        totals.wait_ns / NANOS_PER_MILLI,
+        totals.run_ns / NANOS_PER_MILLI,
     );
     seq_print!(
         out,
@@ -214,7 +216,7 @@ impl Show for Summary {
         totals.add(&inner.gone);
         for worker in inner.tree.values() {
             workers += 1;
-            idle += u32::from(!worker.is_busy());
+            idle += u32::from(!worker.is_in_use());
             pending += worker.work.stats.pending();
             queued += worker.cmds.waiting.len();
             running += worker.cmds.running;
@@ -239,8 +241,8 @@ impl Show for Summary {
         seq_print!(
             out,
             "wait_ns {}\nrun_ns {}\n",
-            totals.waiting,
-            totals.running
+            totals.wait_ns,
+            totals.run_ns
         );
         seq_print!(
             out,

@@ -73,6 +73,10 @@ impl<T: DiskOperations> BlockDevice<T> {
 
     /// [Claims](Self::claim) the device unless `mode` says that the caller has it
     /// open exclusively already.
+    /// Sleeps.
+    /// # Errors
+    ///
+    /// `EBUSY` if somebody else has it open exclusively.
     pub(crate) fn claim_unless(&self, mode: OpenMode) -> Result<Option<Claim<'_, T>>> {
         match mode.is_exclusive() {
             true => Ok(None),
@@ -123,6 +127,10 @@ impl DeviceFile {
 
     /// Opens a device, for reading, by its number as user space knows it
     /// (`huge_encode_dev`). Takes the disk's `open_mutex`. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if there is no such device, else that of its driver.
     pub(crate) fn open(dev: u64) -> Result<Self> {
         // SAFETY: Opens without a holder, which needs no operations of its own.
         // On success we have a reference to a new file.

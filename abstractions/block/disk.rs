@@ -97,6 +97,7 @@ pub(crate) struct DiskVTable<T: DiskOperations> {
 unsafe impl<T: DiskOperations> Sync for DiskVTable<T> {}
 
 impl<T: DiskOperations> DiskVTable<T> {
+    /// Returns the operations, which are a part of `self`.
     pub(super) fn fops(&self) -> *const bindings::block_device_operations {
         &self.fops
     }
@@ -212,10 +213,12 @@ impl<T: DiskOperations> Disk<T> {
         unsafe { &*disk.cast() }
     }
 
+    /// Returns the disk. Any context.
     pub(in super::super) fn as_raw(&self) -> *mut bindings::gendisk {
         self.0.get()
     }
 
+    /// Returns the queue of the disk, which lives as long as that. Any context.
     pub(super) fn queue(&self) -> *mut bindings::request_queue {
         // SAFETY: By the type invariant the disk is alive; its queue is set
         // once.
@@ -227,6 +230,7 @@ impl<T: DiskOperations> Disk<T> {
         unsafe { bindings::rust_loop_helper_disk_to_dev(self.as_raw()) }
     }
 
+    /// Returns the directory of the disk in sysfs (`/sys/block/NAME`). Any context.
     pub(in super::super) fn kobject(&self) -> *mut bindings::kobject {
         // SAFETY: By the type invariant the disk, and so its device, is alive.
         unsafe { &raw mut (*self.device()).kobj }
@@ -306,6 +310,10 @@ impl<T: DiskOperations> Disk<T> {
 
     /// Looks for partitions. Must not be called by who holds `open_mutex`.
     /// Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if a partition is in use, `ENXIO` if the disk is being removed.
     pub(crate) fn scan_partitions(&self) -> Result {
         // SAFETY: By the type invariant the disk is alive.
         unsafe {
@@ -340,6 +348,10 @@ pub(crate) struct Releasing<'a, T: DiskOperations>(&'a Disk<T>, NotThreadSafe);
 impl<T: DiskOperations> Releasing<'_, T> {
     /// Looks for partitions again. On a disk without capacity this removes all
     /// there are, those that were added by hand included. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Disk::scan_partitions`].
     pub(crate) fn rescan_partitions(&self) -> Result {
         // SAFETY: By the type invariants the disk is alive and `open_mutex` is
         // held.

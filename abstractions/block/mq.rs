@@ -555,6 +555,7 @@ impl<T: Operations> TagSet<T> {
         })
     }
 
+    /// Returns the tag set; it lives as long as `self`. Any context.
     pub(super) fn as_raw(&self) -> *mut bindings::blk_mq_tag_set {
         self.inner.get()
     }
@@ -580,7 +581,7 @@ impl<T: Operations> TagSet<T> {
     /// # Safety
     ///
     /// Called by the block layer only, for a queue whose `queuedata` was set by
-    /// [`super::disk::DiskRegistration::new`].
+    /// [`super::registration::DiskRegistration::new`].
     unsafe extern "C" fn queue_rq_callback(
         hctx: *mut bindings::blk_mq_hw_ctx,
         bd: *const bindings::blk_mq_queue_data,

@@ -75,6 +75,10 @@ unsafe impl<T: DiskOperations> Sync for DiskRegistration<T> {}
 
 impl<T: DiskOperations> DiskRegistration<T> {
     /// Adds a disk, of capacity 0. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`; `EEXIST` or `EBUSY` if the name or the number is taken.
     pub(crate) fn new<'a>(
         data: Arc<T>,
         options: DiskOptions<'a>,

@@ -268,6 +268,7 @@ impl<'a> BvecIter<'a> {
         unsafe { bindings::iov_iter_advance(self.inner.get(), bytes.min(self.len())) };
     }
 
+    /// Returns the iterator, which moves on as it is used. Any context.
     pub(in super::super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
         self.inner.get()
     }

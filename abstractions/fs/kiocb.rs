@@ -32,6 +32,10 @@ pub(crate) struct Access {
 impl BackingFile {
     /// Reads at byte `pos`. Returns how much was read and moves `iter` on by as
     /// much; 0 means that the file ends there.
+    ///
+    /// # Errors
+    ///
+    /// That of the file; `EINVAL` if it has no such position.
     pub(crate) fn read(&self, pos: u64, iter: &mut BvecIter<'_>, access: Access) -> Result<usize> {
         let mut iocb = self.kiocb(pos, access)?;
         // SAFETY: `iocb` is for this file and `iter` for reading. It has no completion
@@ -42,6 +46,11 @@ impl BackingFile {
 
     /// Writes at byte `pos`. Returns how much was written and moves `iter` on by as
     /// much.
+    ///
+    /// # Errors
+    ///
+    /// That of the file; `EBADF` if it is not open for writing, `EINVAL` if it has no such
+    /// position.
     pub(crate) fn write(&self, pos: u64, iter: &mut BvecIter<'_>, access: Access) -> Result<usize> {
         let mut iocb = self.kiocb(pos, access)?;
         // SAFETY: As for `read`, but that `iter` is for writing. Freeze protection is
