@@ -187,7 +187,7 @@ fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatu
         }
         // What was written is to be durable, and that it was written is not: with a journal
         // below, to have that durable, too, takes a commit.
-        Op::Flush => match backing.file().fdatasync() {
+        Op::Flush => match backing.file().flush() {
             Ok(()) => BlkStatus::OK,
             Err(_) => BlkStatus::IOERR,
         },

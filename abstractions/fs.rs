@@ -28,6 +28,11 @@ use kernel::{
     str::BStr,
     sync::{
         aref::ARef,
+        atomic::{
+            Atomic,
+            Full,
+            Relaxed, //
+        },
         Arc,
         Mutex, //
     },
@@ -158,6 +163,8 @@ impl NoIoMappings {
 pub(crate) struct BackingFile {
     file: ARef<File>,
     no_io: Arc<NoIoMappings>,
+    /// Whether something that was written is lost, and nobody has been told.
+    has_lost: Atomic<bool>,
 }
 
 /// A file that is a candidate for being a [`BackingFile`].
@@ -256,6 +263,7 @@ impl BackingFile {
         Ok(Self {
             file: file.0,
             no_io,
+            has_lost: Atomic::new(false),
         })
     }
 
@@ -275,10 +283,23 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// As for [`Self::fsync`].
-    pub(crate) fn fdatasync(&self) -> Result {
+    /// As for [`Self::fsync`]; `EIO` if [`Self::settle`] has failed since the last call.
+    pub(crate) fn flush(&self) -> Result {
+        let datasync = self.has_fdatasync();
         // SAFETY: The file is alive.
-        to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 1) })
+        to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), datasync.into()) })?;
+        match self.has_lost.xchg(false, Full) {
+            true => Err(EIO),
+            false => Ok(()),
+        }
+    }
+
+    /// Makes everything that was written durable, on behalf of somebody who cannot do
+    /// anything about it if that fails. The next [`Self::flush`] then does.
+    pub(crate) fn settle(&self) {
+        if self.fsync().is_err() {
+            self.has_lost.store(true, Relaxed);
+        }
     }
 
     /// Writes back what is in the page cache of `len` bytes at byte `pos`, and waits for
@@ -292,8 +313,13 @@ impl BackingFile {
         unsafe { bindings::filemap_write_and_wait_range((*self.as_ptr()).f_mapping, start, end) };
     }
 
-    /// Changes the allocation of `len` bytes at byte `pos`. `EOPNOTSUPP` if the
-    /// file cannot do this.
+    /// Changes the allocation of `len` bytes at byte `pos`. Waits while the filesystem is
+    /// frozen.
+    ///
+    /// # Errors
+    ///
+    /// `EOPNOTSUPP` if the file cannot do this, `EBADF` if it is not open for writing, else
+    /// that of the filesystem.
     pub(crate) fn fallocate(&self, mode: FallocateMode, pos: u64, len: u64) -> Result {
         self.check_open_for_write()?;
         let (pos, len) = (pos.try_into()?, len.try_into()?);
@@ -301,8 +327,15 @@ impl BackingFile {
         let Some(fallocate) = (unsafe { (*self.f_op()).fallocate }) else {
             return Err(eopnotsupp());
         };
-        // SAFETY: The file is alive and open for writing, and this is its method.
-        to_result(unsafe { fallocate(self.as_ptr(), mode.as_raw(), pos, len) } as i32)
+        // SAFETY: The file is alive and open for writing, and this is its method. As in
+        // `vfs_fallocate`, the filesystem is not frozen meanwhile.
+        let ret = unsafe {
+            bindings::rust_loop_helper_file_start_write(self.as_ptr());
+            let ret = fallocate(self.as_ptr(), mode.as_raw(), pos, len);
+            bindings::rust_loop_helper_file_end_write(self.as_ptr());
+            ret
+        };
+        to_result(ret as i32)
     }
 
     /// Returns whether the file might be able to [`fallocate`](Self::fallocate).
@@ -358,47 +391,47 @@ impl BackingFile {
     }
 
     /// Returns whether what is written so that it is [durable](kiocb::Access::dsync) is
-    /// so when that has been done. It is on block devices, and where a local filesystem
-    /// stores the file. Others may leave it to a server, which does as it likes, or have
-    /// never heard of it; for them it takes [`Self::fdatasync`], too.
+    /// so when that has been done, asynchronously or not, past the page cache or not.
+    ///
+    /// Only what has been looked at: there are filesystems that do not heed the flag
+    /// (ocfs2, and netfs past the page cache), that do not sync what ends later (btrfs),
+    /// that forget of some metadata (exfat, f2fs), or leave it to a server (FUSE). For them
+    /// it takes [`Self::flush`], too.
     pub(crate) fn has_dsync(&self) -> bool {
-        let inode = inode(&self.file);
-        if block_device(inode).is_some() {
-            return true;
-        }
-        // SAFETY: The file is alive, hence its filesystem is; on what it is does not change.
-        let is_on_device = !unsafe { (*(*inode).i_sb).s_bdev }.is_null();
-        // FUSE may be on a device, and btrfs, which may be on several, says nothing of them.
-        match self.filesystem() {
-            bindings::BTRFS_SUPER_MAGIC => true,
-            bindings::FUSE_SUPER_MAGIC => false,
-            _ => is_on_device,
-        }
+        self.is_block_device() || matches!(self.filesystem(), b"ext4" | b"xfs")
     }
 
-    /// Returns what kind of filesystem the file is in (`*_SUPER_MAGIC`).
-    fn filesystem(&self) -> u32 {
-        // SAFETY: The file is alive, hence its filesystem is; its kind does not change.
-        let magic = unsafe { (*(*inode(&self.file)).i_sb).s_magic };
-        // They all fit.
-        magic as u32
+    /// Returns whether `fdatasync` leaves out nothing but what need not be durable for the
+    /// data to be. f2fs leaves out ranges that were zeroed, gfs2 does not flush the disk.
+    fn has_fdatasync(&self) -> bool {
+        self.is_block_device() || matches!(self.filesystem(), b"ext4" | b"xfs" | b"btrfs")
     }
 
     /// Returns whether the file may be written past its page cache within a
     /// [`MemoryReserveScope`](super::task::MemoryReserveScope).
     ///
-    /// Before such a write, dirty pages are written back, if the file has any. In that scope
-    /// `iomap_writepages`, which many filesystems use for that, warns and refuses to; ext4
-    /// and block devices do not use it. Nor may writing go on to write inodes, which it does
-    /// if everything in the file is to be durable at once.
+    /// Filesystems may not. Before such a write, what is dirty is written back, with
+    /// `iomap_writepages` for one, which warns in that scope and refuses to; and on the way
+    /// they allocate what must not fail (a journal's transaction), and the page allocator
+    /// warns. Block devices do neither, unless they are without buffer heads, nor sync what
+    /// they are on.
     pub(crate) fn may_use_reserve(&self) -> bool {
-        let inode = inode(&self.file);
-        let no_iomap = match block_device(inode) {
-            Some(_) => cfg!(CONFIG_BUFFER_HEAD),
-            None => self.filesystem() == bindings::EXT4_SUPER_MAGIC,
+        cfg!(CONFIG_BUFFER_HEAD) && self.is_block_device()
+    }
+
+    fn is_block_device(&self) -> bool {
+        block_device(inode(&self.file)).is_some()
+    }
+
+    /// Returns the name of the type of the filesystem that the file is in.
+    fn filesystem(&self) -> &[u8] {
+        // SAFETY: The file is alive, hence its filesystem is, and so is the type of that,
+        // whose name is a string that does not change.
+        let name = unsafe {
+            let fs_type = (*(*inode(&self.file)).i_sb).s_type;
+            <CStr as kernel::str::CStrExt>::from_char_ptr((*fs_type).name)
         };
-        // SAFETY: The inode is alive.
-        no_iomap && !unsafe { bindings::rust_loop_helper_is_sync(inode) }
+        name.to_bytes()
     }
 
     /// Returns what direct I/O takes: as the filesystem says it, else as the

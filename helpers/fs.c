@@ -9,11 +9,6 @@ loff_t rust_loop_helper_i_size_read(const struct inode *inode)
 	return i_size_read(inode);
 }
 
-bool rust_loop_helper_is_sync(const struct inode *inode)
-{
-	return IS_SYNC(inode);
-}
-
 bool rust_loop_helper_s_isblk(const struct inode *inode)
 {
 	return S_ISBLK(inode->i_mode);
@@ -32,6 +27,16 @@ gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping)
 void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask)
 {
 	mapping_set_gfp_mask(mapping, mask);
+}
+
+void rust_loop_helper_file_start_write(struct file *file)
+{
+	file_start_write(file);
+}
+
+void rust_loop_helper_file_end_write(struct file *file)
+{
+	file_end_write(file);
 }
 
 void rust_loop_helper_kiocb_start_write(struct kiocb *iocb)

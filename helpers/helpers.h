@@ -73,11 +73,12 @@ void rust_loop_helper_debugfs_remove(struct dentry *dentry);
 
 /* fs.c */
 loff_t rust_loop_helper_i_size_read(const struct inode *inode);
-bool rust_loop_helper_is_sync(const struct inode *inode);
 bool rust_loop_helper_s_isblk(const struct inode *inode);
 bool rust_loop_helper_s_isreg(const struct inode *inode);
 gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);
 void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask);
+void rust_loop_helper_file_start_write(struct file *file);
+void rust_loop_helper_file_end_write(struct file *file);
 void rust_loop_helper_kiocb_start_write(struct kiocb *iocb);
 void rust_loop_helper_kiocb_end_write(struct kiocb *iocb);
 u64 rust_loop_helper_huge_encode_dev(dev_t dev);

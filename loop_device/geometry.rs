@@ -13,10 +13,7 @@ use crate::abstractions::{
     },
     fs::DirectIo,
 };
-use kernel::{
-    page::PAGE_SIZE,
-    prelude::*, //
-};
+use kernel::prelude::*;
 
 /// Returns the capacity, in sectors, of a device that shows a file of `file_size`
 /// bytes from byte `offset` on, but no more than `size_limit` bytes of it unless
@@ -97,7 +94,9 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
             0 => SECTOR_SIZE,
             size => size,
         },
-        dma_alignment: input.direct_io.mem_align.min(PAGE_SIZE as u32),
+        // Buffers of a sector are aligned so, and the block layer refuses what is not
+        // aligned to this. What the file then refuses goes through its page cache.
+        dma_alignment: input.direct_io.mem_align.min(SECTOR_SIZE),
         write_cache: input.has_fsync && input.writable,
         // Without, the block layer flushes after a write that is to be durable.
         fua: input.has_fsync && input.has_dsync && input.writable,
@@ -187,6 +186,20 @@ mod tests {
             });
             assert_eq!(limits.block_size, expected);
             assert_eq!(limits.dma_alignment, 4);
+        }
+    }
+
+    #[test]
+    fn limits_memory_alignment() {
+        for (mem_align, expected) in [(1, 1), (4, 4), (512, 512), (4096, 512)] {
+            let limits = limits(LimitsInput {
+                direct_io: DirectIo {
+                    mem_align,
+                    ..DIRECT_IO
+                },
+                ..PLAIN
+            });
+            assert_eq!(limits.dma_alignment, expected);
         }
     }
 

@@ -133,8 +133,9 @@ impl LoopDevice {
             if !new.is_direct() {
                 return Err(EINVAL);
             }
-            // What is in the page cache goes first. The errors of others are theirs.
-            let _ = new.file().fsync();
+            // What is in the page cache goes first. What is lost of it was written to the
+            // device, so who flushes that is told, as if this had not been.
+            new.file().settle();
         }
         old = self.exchange_backing(disk.freeze(), bound, new);
         drop(state);

@@ -91,6 +91,23 @@ sync_writes() {
 	healthy
 }
 
+# Turning on direct I/O writes the file's page cache back, and cannot do anything about
+# what is lost; who flushes the device can.
+mode_changes() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver tells nobody"
+	failing "linear /dev/vdb 16384"
+	dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 oflag=direct conv=notrunc status=none
+	dmsetup suspend --nolockfs bad
+	dmsetup load bad --table "$(table error)"
+	dmsetup resume bad
+	losetup --direct-io=on "${DEV}0"
+	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	become "linear /dev/vdb 16384"
+	fails_with_eio dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none
+	dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none
+	healthy
+}
+
 flakey() {
 	failing "flakey /dev/vdb 16384 0 3600 1 error_writes"
 	dd if="${DEV}0" bs=1M skip=8 count=8 iflag=direct status=none |
@@ -144,6 +161,7 @@ it "reads" reads
 it "a read half of which can be read" read_across
 it "writes, told by fsync" writes
 it "synchronous writes" sync_writes
+it "writes that are lost while the mode changes" mode_changes
 it "only writes fail" flakey
 it "zeroing" discards
 it "a file on a failing disk" file_on_failing_disk

@@ -59,6 +59,27 @@ freeze() {
 	detach "${DEV}0"
 }
 
+# So does what gives back space.
+freeze_discard() {
+	[[ $DRIVER == rust_loop ]] ||
+		skip "the C driver punches the hole in the frozen filesystem, and ext4 warns"
+	setup
+	mount_disk
+	random_file "$WORK/fs/image" 4M
+	sync "$WORK/fs/image"
+	attach "${DEV}0" "$WORK/fs/image"
+	fsfreeze -f "$WORK/fs"
+	defer 'fsfreeze -u "$WORK/fs" 2>/dev/null'
+	blkdiscard -o 1M -l 1M "${DEV}0" &
+	local discard=$!
+	wait_until 10 is_running "${DEV}0" || fail "no discard is under way"
+	kill -0 "$discard" || fail "the discard did not wait"
+	fsfreeze -u "$WORK/fs"
+	wait "$discard"
+	dd if="${DEV}0" bs=1M skip=1 count=1 iflag=direct status=none | cmp -n 1048576 - /dev/zero
+	detach "${DEV}0"
+}
+
 is_running() {
 	[[ $(sysfs_attr "$1" inflight) =~ [1-9] ]]
 }
@@ -95,6 +116,45 @@ direct_io_alignment() {
 	detach "${DEV}0"
 }
 
+# What a disk wants of memory for direct I/O is not what the device does: a filesystem
+# reads into buffers of a sector.
+memory_alignment() {
+	setup
+	need_command dmsetup
+	need_module dm-log-writes
+	need_module null_blk
+	# The log goes there.
+	rm -f "$WORK/disk_made"
+	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+	local disk=/sys/kernel/config/nullb/aligned
+	mkdir "$disk"
+	defer "rmdir $disk"
+	echo 48 >"$disk/size"
+	echo 4096 >"$disk/blocksize"
+	echo 1 >"$disk/memory_backed"
+	echo 1 >"$disk/power"
+	defer "echo 0 >$disk/power"
+	wait_until 10 test -b /dev/aligned
+	dmsetup create strict --table "0 $(blockdev --getsz /dev/aligned) log-writes /dev/aligned /dev/vdb"
+	udevadm settle
+	defer 'wait_until 10 dmsetup remove strict 2>/dev/null'
+	same "$(sysfs_attr "$(readlink -f /dev/mapper/strict)" queue/dma_alignment)" 4095 \
+		"alignment of the disk"
+	mkfs.ext4 -q -F /dev/mapper/strict
+	mkdir -p "$WORK/strict"
+	mount /dev/mapper/strict "$WORK/strict"
+	defer 'umount "$WORK/strict"'
+	truncate -s 16M "$WORK/strict/image"
+	attach "${DEV}0" --direct-io=off "$WORK/strict/image"
+	dd if="$WORK/image" of="${DEV}0" bs=512 count=64 oflag=direct status=none
+	dd if="${DEV}0" bs=512 count=64 iflag=direct status=none | cmp -n 32768 - "$WORK/image"
+	mkfs.ext4 -q -F "${DEV}0"
+	mkdir -p "$WORK/inner"
+	mount "${DEV}0" "$WORK/inner"
+	umount "$WORK/inner"
+	detach "${DEV}0"
+}
+
 direct_io_alignment_of_our_own() {
 	need_rust_loop
 	direct_io_alignment
@@ -119,6 +179,8 @@ direct_io_off() {
 
 it "a read or write that must not wait" nowait
 it "the filesystem below is frozen" freeze
+it "the filesystem below is frozen, discard" freeze_discard
+it "a disk below that wants aligned memory" memory_alignment
 it "direct I/O to a disk with large blocks" direct_io_alignment_of_our_own
 it "direct I/O turned off on a file opened for it" direct_io_off
 

@@ -72,8 +72,8 @@ impl<T: DiskOperations> BlockDevice<T> {
     }
 
     /// [Claims](Self::claim) the device unless `mode` says that the caller has it
-    /// open exclusively already.
-    /// Sleeps.
+    /// open exclusively already. Sleeps.
+    ///
     /// # Errors
     ///
     /// `EBUSY` if somebody else has it open exclusively.
