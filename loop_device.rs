@@ -105,6 +105,8 @@ pub(crate) struct Shared {
     partitions: Partitions,
     /// For workers that run where their command was issued.
     nearby: Arc<OwnedQueue>,
+    /// For workers that write swap.
+    swap: Arc<OwnedQueue>,
 }
 
 impl Shared {
@@ -114,6 +116,7 @@ impl Shared {
             no_io_mappings: Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?,
             partitions,
             nearby: Arc::new(OwnedQueue::new_bound_freezable(c"rust_loop_nearby")?, GFP_KERNEL)?,
+            swap: Arc::new(OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?, GFP_KERNEL)?,
         })
     }
 }
@@ -228,7 +231,7 @@ impl State {
 
 impl LoopDevice {
     fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let workers = Workers::new(&name, shared.nearby.clone())?;
+        let workers = Workers::new(&name, shared.nearby.clone(), shared.swap.clone())?;
         let deferred = CString::try_from_fmt(fmt!("{}_done", &*name))?;
         let transfers = Arc::new(TransferContext::new(deferred), GFP_KERNEL)?;
         Arc::pin_init(

@@ -81,6 +81,7 @@ use crate::{
 use executors::{
     Dispatch,
     Executors,
+    Queues,
     ANYWHERE,
     NEARBY, //
 };
@@ -112,15 +113,19 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Makes a set of workers that has only the rootcg queue. `name` is that of
-    /// the workqueue; `nearby` is the one for lone commands, of all devices. May sleep.
+    /// Makes a set of workers that has only the rootcg queue. `name` is that of the
+    /// workqueue; `nearby` is the one for lone commands and `swap` that for swap, of all
+    /// devices. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(name: &CStr, nearby: Arc<OwnedQueue>) -> Result<Self> {
+    pub(crate) fn new(name: &CStr, nearby: Arc<OwnedQueue>, swap: Arc<OwnedQueue>) -> Result<Self> {
         let anywhere = Arc::new(OwnedQueue::new_unbound_freezable(name)?, GFP_KERNEL)?;
-        let dispatch = Dispatch::new(anywhere.clone());
+        let dispatch = Dispatch::new(Queues {
+            anywhere: anywhere.clone(),
+            swap,
+        });
         let set = Arc::pin_init(Timer::new(WorkerSet::new(dispatch)), GFP_KERNEL)?;
         let executors = Executors::new(anywhere, nearby, set.clone());
         let worker = |whose| {

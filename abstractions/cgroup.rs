@@ -140,6 +140,19 @@ impl BlkcgCss {
         unsafe { bindings::rust_loop_helper_css_is_dying(self.0.get()) }
     }
 
+    /// Returns the nearest cgroup, from this one upwards, that has not been removed; it is
+    /// alive as long as `self` is. Any context.
+    fn nearest_online(&self) -> *mut bindings::cgroup_subsys_state {
+        let mut css = self.0.get();
+        // SAFETY: By the type invariant this css is alive, and each one holds its parent.
+        unsafe {
+            while bindings::rust_loop_helper_css_is_dying(css) && !(*css).parent.is_null() {
+                css = (*css).parent;
+            }
+        }
+        css
+    }
+
     /// Returns to whom memory is charged that is used on behalf of the cgroup:
     /// the nearest that the memory controller is enabled for. Any context.
     pub(crate) fn memcg(&self) -> Option<ARef<MemcgCss>> {
@@ -173,10 +186,14 @@ impl Charge {
 
     /// Charges what the current kernel thread does, until the guard is dropped.
     /// These do not nest. Process context, of a kernel thread.
+    ///
+    /// What a removed cgroup has left to be written back counts as the nearest one's above:
+    /// the block layer would charge it to the root (`blkg_tryget_closest()`), which is
+    /// limited by nobody.
     pub(crate) fn enter(self) -> Charged {
         // SAFETY: Both css are alive, and stay so while they are in force.
         let outer_memcg = unsafe {
-            bindings::rust_loop_helper_kthread_associate_blkcg(self.blkcg.0.get());
+            bindings::rust_loop_helper_kthread_associate_blkcg(self.blkcg.nearest_online());
             self.memcg
                 .as_ref()
                 .map(|memcg| bindings::rust_loop_helper_set_active_memcg(memcg.0.get()))

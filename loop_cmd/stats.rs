@@ -9,11 +9,14 @@ use crate::abstractions::{
     },
     task::TaskMark,
 };
-use kernel::sync::atomic::{
-    Acquire,
-    Atomic,
-    Relaxed,
-    Release, //
+use kernel::{
+    prelude::*,
+    sync::atomic::{
+        Acquire,
+        Atomic,
+        Relaxed,
+        Release, //
+    }, //
 };
 
 /// Counters of one worker. Read and written in any context, without locks.
@@ -146,16 +149,21 @@ impl Stats {
 }
 
 impl Totals {
-    /// Adds what others were.
+    /// Adds what others were. They wrap, as the counters of workers do: of commands that
+    /// wait at the same time each has its own nanoseconds, so those may come to an end.
     pub(crate) fn add(&mut self, other: &Self) {
-        self.completed += other.completed;
-        self.read += other.read;
-        self.written += other.written;
-        self.errors += other.errors;
-        self.wait_ns += other.wait_ns;
-        self.run_ns += other.run_ns;
-        self.deferred += other.deferred;
-        self.retries += other.retries;
+        for (sum, other) in [
+            (&mut self.completed, other.completed),
+            (&mut self.read, other.read),
+            (&mut self.written, other.written),
+            (&mut self.errors, other.errors),
+            (&mut self.wait_ns, other.wait_ns),
+            (&mut self.run_ns, other.run_ns),
+            (&mut self.deferred, other.deferred),
+            (&mut self.retries, other.retries),
+        ] {
+            *sum = sum.wrapping_add(other);
+        }
     }
 }
 
@@ -174,5 +182,26 @@ impl Counter {
 
     fn get(&self) -> u64 {
         self.0.load(Relaxed)
+    }
+}
+
+#[kunit_tests(rust_loop_stats)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_wrap() {
+        let mut totals = Totals {
+            run_ns: u64::MAX,
+            completed: 1,
+            ..Totals::default()
+        };
+        totals.add(&Totals {
+            run_ns: 2,
+            completed: 3,
+            ..Totals::default()
+        });
+        assert_eq!(totals.run_ns, 1);
+        assert_eq!(totals.completed, 4);
     }
 }

@@ -224,10 +224,13 @@ impl LoopDevice {
             Ok(dev) => DeviceFile::open(dev),
             Err(err) => Err(err),
         };
-        below.map(Some).map_err(|err| match err == ENXIO {
-            true => EINVAL,
-            false => err,
-        })
+        match below {
+            Ok(below) => Ok(Some(below)),
+            // The caller may use the device, but not what it is on, so neither may we look.
+            Err(err) if err == EPERM => Ok(None),
+            Err(err) if err == ENXIO => Err(EINVAL),
+            Err(err) => Err(err),
+        }
     }
 
     /// Lets the backing file go when the device is closed (`LOOP_CLR_FD`).

@@ -22,6 +22,7 @@
 
 use super::{
     LoopWorker,
+    Whose,
     WorkerSet, //
 };
 use crate::abstractions::{
@@ -101,8 +102,8 @@ impl Executors {
     /// Nobody queues commands any more. Sleeps.
     pub(super) fn finish(this: &Timer<Self>) {
         this.shutdown();
-        let anywhere = this.set.inner.lock().dispatch.anywhere.take();
-        drop(anywhere);
+        let queues = this.set.inner.lock().dispatch.queues.take();
+        drop(queues);
         this.anywhere.flush();
     }
 }
@@ -120,11 +121,20 @@ impl TimerCallback for Executors {
     }
 }
 
+/// The unbound workqueues.
+pub(super) struct Queues {
+    /// That of the device.
+    pub(super) anywhere: Arc<OwnedQueue>,
+    /// That of all devices for writing swap. When there is no memory for more threads each
+    /// has one left: here it waits for nothing but swap.
+    pub(super) swap: Arc<OwnedQueue>,
+}
+
 /// What the work lock protects of where workers run.
 pub(super) struct Dispatch {
-    /// The unbound workqueue; `None` when nothing is to be queued there any more. Workers
-    /// do not own it: the last one would wait for itself.
-    anywhere: Option<Arc<OwnedQueue>>,
+    /// `None` when nothing is to be queued there any more. Workers do not own them: the
+    /// last one would wait for itself.
+    queues: Option<Queues>,
     /// A worker that was told to run nearby and has not begun: one at a time.
     watched: Option<Arc<LoopWorker>>,
     /// Since when it is watched.
@@ -140,11 +150,11 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Makes what tells workers where to run: `anywhere`, or on the processor that a command
-    /// was issued on.
-    pub(super) fn new(anywhere: Arc<OwnedQueue>) -> Self {
+    /// Makes what tells workers where to run: in `queues`, or on the processor that a
+    /// command was issued on.
+    pub(super) fn new(queues: Queues) -> Self {
         Self {
-            anywhere: Some(anywhere),
+            queues: Some(queues),
             watched: None,
             since: 0,
             is_moved: false,
@@ -156,10 +166,15 @@ impl Dispatch {
 
     /// Lets a worker run anywhere. Any context.
     pub(super) fn run_anywhere(&self, worker: &Arc<LoopWorker>) {
-        if let Some(anywhere) = &self.anywhere {
-            // If it is queued already the reference comes back: as good.
-            let _ = anywhere.enqueue::<_, ANYWHERE>(worker.clone());
-        }
+        let Some(queues) = &self.queues else {
+            return;
+        };
+        let queue = match worker.whose {
+            Whose::Swap => &queues.swap,
+            _ => &queues.anywhere,
+        };
+        // If it is queued already the reference comes back: as good.
+        let _ = queue.enqueue::<_, ANYWHERE>(worker.clone());
     }
 
     fn may_run_nearby(&mut self) -> bool {

@@ -138,6 +138,29 @@ write_back() {
 	detach "${DEV}0"
 }
 
+# What a removed cgroup has left is no way around the limits of those above.
+removed() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver charges it to the root"
+	MODE=on
+	setup
+	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "${DEV}0"
+	mkdir -p "$WORK/inner"
+	mount "${DEV}0" "$WORK/inner"
+	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	make_cgroup alpha
+	echo "+io +memory" >"$CGROUP/alpha/cgroup.subtree_control"
+	mkdir "$CGROUP/alpha/child"
+	defer "remove_cgroup alpha/child"
+	# The device knows it from then on.
+	in_cgroup alpha/child dd if="${DEV}0" of=/dev/null bs=4k count=1 iflag=direct status=none
+	in_cgroup alpha/child dd if=/dev/zero of="$WORK/inner/a" bs=1M count=24 status=none
+	wait_until 10 rmdir "$CGROUP/alpha/child"
+	sync -f "$WORK/inner"
+	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written back for the cgroup above"
+	umount "$WORK/inner"
+	detach "${DEV}0"
+}
+
 # What fio needed for the I/O of the last reader, in ms.
 took() {
 	sed -n 's/.*run=\([0-9]*\)-[0-9]*msec$/\1/p' "$WORK/fio"
@@ -227,5 +250,6 @@ it "a cgroup beside a throttled one" beside_throttled off
 it "a cgroup beside a throttled one, direct" beside_throttled on
 # The last, since it leaves holes in the file, and reading those is no I/O.
 it "what is written back counts as that of who made it dirty, direct" write_back
+it "what a removed cgroup has left counts as that of the one above" removed
 
 run
