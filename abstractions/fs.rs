@@ -410,13 +410,51 @@ impl BackingFile {
     /// Returns whether the file may be written past its page cache within a
     /// [`MemoryReserveScope`](super::task::MemoryReserveScope).
     ///
-    /// Filesystems may not. Before such a write, what is dirty is written back, with
-    /// `iomap_writepages` for one, which warns in that scope and refuses to; and on the way
-    /// they allocate what must not fail (a journal's transaction), and the page allocator
-    /// warns. Block devices do neither, unless they are without buffer heads, nor sync what
-    /// they are on.
+    /// Most filesystems may not: before such a write, what is dirty is written back, with
+    /// `iomap_writepages` for one, which warns in that scope and refuses to. Block devices
+    /// do not use it, if there are buffer heads, nor does ext4. But ext4 must neither have to
+    /// allocate blocks, for it waits for another workqueue before it says that there are
+    /// none, nor go on to write inodes, as it does if all is to be durable at once; and see
+    /// [`Self::touch`].
     pub(crate) fn may_use_reserve(&self) -> bool {
-        cfg!(CONFIG_BUFFER_HEAD) && self.is_block_device()
+        if self.is_block_device() {
+            return cfg!(CONFIG_BUFFER_HEAD);
+        }
+        // SAFETY: The file is alive, hence the inode is.
+        let is_sync = unsafe { bindings::rust_loop_helper_is_sync(inode(&self.file)) };
+        self.filesystem() == b"ext4" && !is_sync && self.has_all_blocks()
+    }
+
+    /// Brings the time of the last write of a regular file up to date, so that a write that
+    /// follows at once need not. For that ext4 begins a transaction, which must not fail; the
+    /// page allocator warns of what must not fail within a
+    /// [`MemoryReserveScope`](super::task::MemoryReserveScope).
+    pub(crate) fn touch(&self) {
+        if self.is_block_device() {
+            return;
+        }
+        // SAFETY: The file is alive. Its filesystem is not frozen meanwhile.
+        unsafe {
+            bindings::rust_loop_helper_file_start_write(self.as_ptr());
+            // An error is met again by the write.
+            bindings::file_update_time(self.as_ptr());
+            bindings::rust_loop_helper_file_end_write(self.as_ptr());
+        }
+    }
+
+    /// Returns whether the file has at least as many blocks as its size takes.
+    fn has_all_blocks(&self) -> bool {
+        let inode = inode(&self.file);
+        // SAFETY: The file is alive, hence the inode is. Who changes the number meanwhile is
+        // either before us or after us.
+        let (blocks, size) = unsafe {
+            (
+                (&raw const (*inode).i_blocks).read_volatile(),
+                bindings::rust_loop_helper_i_size_read(inode),
+            )
+        };
+        // In units of 512 bytes, whatever the filesystem's are.
+        blocks.saturating_mul(512) >= size.unsigned_abs()
     }
 
     fn is_block_device(&self) -> bool {

@@ -9,6 +9,11 @@ loff_t rust_loop_helper_i_size_read(const struct inode *inode)
 	return i_size_read(inode);
 }
 
+bool rust_loop_helper_is_sync(const struct inode *inode)
+{
+	return IS_SYNC(inode);
+}
+
 bool rust_loop_helper_s_isblk(const struct inode *inode)
 {
 	return S_ISBLK(inode->i_mode);

@@ -73,6 +73,7 @@ void rust_loop_helper_debugfs_remove(struct dentry *dentry);
 
 /* fs.c */
 loff_t rust_loop_helper_i_size_read(const struct inode *inode);
+bool rust_loop_helper_is_sync(const struct inode *inode);
 bool rust_loop_helper_s_isblk(const struct inode *inode);
 bool rust_loop_helper_s_isreg(const struct inode *inode);
 gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);
