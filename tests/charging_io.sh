@@ -119,15 +119,20 @@ writes() {
 	detach "${DEV}0"
 }
 
-# What a cgroup makes dirty in a filesystem on the device is its own, whoever writes it
-# back.
-write_back() {
+# ext4 on the device, which is direct, at $WORK/inner.
+filesystem_on_device() {
 	MODE=on
 	setup
 	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "${DEV}0"
 	mkdir -p "$WORK/inner"
 	mount "${DEV}0" "$WORK/inner"
 	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+}
+
+# What a cgroup makes dirty in a filesystem on the device is its own, whoever writes it
+# back.
+write_back() {
+	filesystem_on_device
 	make_cgroup alpha
 	make_cgroup beta
 	in_cgroup alpha dd if=/dev/zero of="$WORK/inner/a" bs=1M count=24 status=none
@@ -141,12 +146,7 @@ write_back() {
 # What a removed cgroup has left is no way around the limits of those above.
 removed() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver charges it to the root"
-	MODE=on
-	setup
-	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "${DEV}0"
-	mkdir -p "$WORK/inner"
-	mount "${DEV}0" "$WORK/inner"
-	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	filesystem_on_device
 	make_cgroup alpha
 	echo "+io +memory" >"$CGROUP/alpha/cgroup.subtree_control"
 	mkdir "$CGROUP/alpha/child"

@@ -20,18 +20,7 @@ setup() {
 }
 
 memory_disk() {
-	need_module null_blk
-	[[ -d /sys/kernel/config/nullb ]] || mount -t configfs none /sys/kernel/config
-	local nullb=/sys/kernel/config/nullb/nullb9
-	mkdir "$nullb"
-	defer "rmdir $nullb"
-	echo 64 >"$nullb/size"
-	echo 1 >"$nullb/memory_backed"
-	echo 16 >"$nullb/cache_size"
-	echo 1 >"$nullb/fua"
-	echo 1 >"$nullb/power"
-	defer "echo 0 >$nullb/power"
-	udevadm settle
+	null_disk nullb9 64 cache_size=16 fua=1
 	DISK=/dev/nullb9
 	same "$(sysfs_attr "$DISK" queue/fua)" 1 "FUA of the disk"
 }

@@ -398,6 +398,23 @@ fallbacks() {
 	awk '$1 == "fallbacks" { print $2 }' "$(workers_file "$1")"
 }
 
+# ---- a disk in memory ------------------------------------------------------
+
+# null_disk NAME MIB [ATTRIBUTE=VALUE...]: /dev/NAME for the rest of the test.
+null_disk() {
+	local disk=/sys/kernel/config/nullb/$1 attribute
+	need_module null_blk
+	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
+	mkdir "$disk"
+	defer "rmdir $disk"
+	for attribute in "size=$2" memory_backed=1 "${@:3}" power=1; do
+		echo "${attribute#*=}" >"$disk/${attribute%%=*}"
+	done
+	defer "echo 0 >$disk/power"
+	wait_until 10 test -b "/dev/$1"
+	udevadm settle
+}
+
 # ---- a disk that can be stopped -------------------------------------------
 
 # stall_new NAME DISK: /dev/mapper/NAME over the disk. While it is stalled

@@ -87,21 +87,8 @@ is_running() {
 # Direct I/O to a disk with large blocks needs as large ones.
 direct_io_alignment() {
 	setup
-	need_module null_blk
-	mkdir /sys/kernel/config/nullb/large 2>/dev/null || {
-		modprobe configfs
-		mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-		mkdir /sys/kernel/config/nullb/large
-	}
-	defer 'rmdir /sys/kernel/config/nullb/large'
-	local disk=/sys/kernel/config/nullb/large
-	echo 16 >"$disk/size"
-	echo 4096 >"$disk/blocksize"
-	echo 1 >"$disk/memory_backed"
-	echo 1 >"$disk/power"
-	# Since Linux 6.2 the disk has the name of its directory.
 	local below=/dev/large
-	wait_until 10 test -b "$below"
+	null_disk large 16 blocksize=4096
 	attach "${DEV}0" "$below"
 	expect EINVAL loopctl raw "${DEV}0" 0x4C08 1
 	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 dio
@@ -122,19 +109,9 @@ memory_alignment() {
 	setup
 	need_command dmsetup
 	need_module dm-log-writes
-	need_module null_blk
+	null_disk aligned 48 blocksize=4096
 	# The log goes there.
 	rm -f "$WORK/disk_made"
-	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
-	local disk=/sys/kernel/config/nullb/aligned
-	mkdir "$disk"
-	defer "rmdir $disk"
-	echo 48 >"$disk/size"
-	echo 4096 >"$disk/blocksize"
-	echo 1 >"$disk/memory_backed"
-	echo 1 >"$disk/power"
-	defer "echo 0 >$disk/power"
-	wait_until 10 test -b /dev/aligned
 	dmsetup create strict --table "0 $(blockdev --getsz /dev/aligned) log-writes /dev/aligned /dev/vdb"
 	udevadm settle
 	defer 'wait_until 10 dmsetup remove strict 2>/dev/null'
