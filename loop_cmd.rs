@@ -25,10 +25,8 @@ use crate::{
             Request,
             RequestList, //
         },
-        cgroup::{
-            Charge,
-            Charged, //
-        },
+        cgroup::Charge,
+        task,
         time::Nanos,
     },
     loop_device::{
@@ -112,11 +110,10 @@ impl LoopCmd {
         if self.is_direct() {
             return self.start(stats);
         }
-        let is_done = {
-            let _charged = self.charge();
+        let is_done = Charge::charge_to(self.queued.charge.as_ref(), || {
             let access = running::access(&self.rq, false);
             sync_io::read_cached(&self.rq, &self.queued.backing, access)
-        };
+        });
         match is_done {
             true => {
                 let Self { rq, queued } = self;
@@ -131,29 +128,29 @@ impl LoopCmd {
     /// kernel thread; sleeps, in the backing filesystem among others.
     pub(crate) fn execute(self, stats: &Arc<Stats>) {
         let direct = self.is_direct();
-        let _charged = self.charge();
         let Self { mut rq, queued } = self;
         let run = Running::new(&rq, queued, stats.clone());
-        let status = status(&mut rq, &run, direct);
+        let status = Charge::charge_to(run.charge(), || status(&mut rq, &run, direct));
         run.end(rq, status);
     }
 
     /// Starts a transfer past the page cache, which the backing file ends. Sleeps.
     fn start(self, stats: &Arc<Stats>) -> Begun {
-        let _charged = self.charge();
-        let _reserve = running::reserve(&self.rq, &self.queued.backing);
         let Self { rq, queued } = self;
-        match Running::new(&rq, queued, stats.clone()).start(rq) {
+        // The transfer may have ended, with all that goes with it, before the file returns.
+        let charge = queued.charge.clone();
+        let started = Charge::charge_to(charge.as_ref(), || {
+            let reserve = running::prepare_reserve(&rq, &queued.backing);
+            let run = Running::new(&rq, queued, stats.clone());
+            task::with_memory_reserve_if(reserve, || run.start(rq))
+        });
+        match started {
             Ok(()) => Begun::Done,
             Err((rq, run)) => Begun::Not(Self {
                 rq,
                 queued: run.into_queued(),
             }),
         }
-    }
-
-    fn charge(&self) -> Option<Charged> {
-        self.queued.charge.clone().map(|charge| charge.enter())
     }
 
     /// Returns whether the command reads or writes, and may do that.

@@ -70,11 +70,7 @@ use crate::{
             ModuleRef,
             THIS_MODULE, //
         },
-        sync::{
-            new_killable_mutex,
-            KillableMutex,
-            LockKillable as _, //
-        },
+        sync::LockKillable as _,
         sysfs::GroupRegistration,
         workqueue::OwnedQueue, //
     },
@@ -85,11 +81,13 @@ use crate::{
     loop_worker::Workers,
 };
 use kernel::{
+    new_mutex,
     prelude::*,
     str::CString,
     sync::{
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        Mutex, //
     },
 };
 
@@ -98,7 +96,7 @@ use kernel::{
 pub(crate) struct Shared {
     /// See the head of this file.
     #[pin]
-    validate: KillableMutex<()>,
+    validate: Mutex<()>,
     /// The files of all devices.
     no_io_mappings: Arc<NoIoMappings>,
     /// What is said of partitions.
@@ -112,7 +110,7 @@ pub(crate) struct Shared {
 impl Shared {
     fn new(partitions: Partitions) -> impl PinInit<Self, Error> {
         try_pin_init!(Self {
-            validate <- new_killable_mutex!((), "rust_loop_validate"),
+            validate <- new_mutex!((), "rust_loop_validate"),
             no_io_mappings: Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?,
             partitions,
             nearby: Arc::new(OwnedQueue::new_bound_freezable(c"rust_loop_nearby")?, GFP_KERNEL)?,
@@ -170,7 +168,7 @@ pub(crate) struct LoopDevice {
     /// What direct I/O takes; empty until there is some.
     transfers: Arc<TransferContext>,
     #[pin]
-    state: KillableMutex<State>,
+    state: Mutex<State>,
 }
 
 /// See the head of this file.
@@ -241,7 +239,7 @@ impl LoopDevice {
                 shared,
                 workers,
                 transfers,
-                state <- new_killable_mutex!(State::Unbound, "rust_loop_state"),
+                state <- new_mutex!(State::Unbound, "rust_loop_state"),
             }),
             GFP_KERNEL,
         )

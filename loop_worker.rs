@@ -148,45 +148,48 @@ impl Workers {
         let is_awaited = is_last && !rq.is_swap() && rq.is_awaited();
         let charge = rq.blkcg().map(Charge::to);
         let came = rq.start_time().unwrap_or_else(Nanos::now);
-        let mut inner = self.set.inner.lock();
-        let Inner {
-            backing,
-            root,
-            swap,
-            tree,
-            fallbacks,
-            dispatch,
-            ..
-        } = &mut *inner;
-        let Some(backing) = backing.clone() else {
-            drop(inner);
+        let refused = self.set.inner.with(|inner| {
+            let Inner {
+                backing,
+                root,
+                swap,
+                tree,
+                fallbacks,
+                dispatch,
+                ..
+            } = inner;
+            let Some(backing) = backing.clone() else {
+                return Some(rq);
+            };
+            let (cmds, work, charge) = match &charge {
+                // Charged to nobody: the block layer would make this thread wait for the
+                // limits of one cgroup, and all the others, who want memory, with it.
+                _ if rq.is_swap() => (swap, &self.swap, None),
+                Some(to) => match self.find_or_make(tree, to.blkcg()) {
+                    Some(worker) => (&mut worker.cmds, &worker.work, charge),
+                    None => {
+                        *fallbacks += 1;
+                        (root, &self.root, None)
+                    }
+                },
+                None => (root, &self.root, None),
+            };
+            let queued = Queued {
+                backing,
+                charge,
+                came,
+                taken: came,
+            };
+            cmds.waiting.push_back(rq, queued);
+            if !cmds.scheduled {
+                cmds.scheduled = true;
+                let is_lone = is_awaited && cmds.is_waited_for() && work.stats.pending() == 0;
+                Executors::run(&self.executors, dispatch, work, is_lone);
+            }
+            None
+        });
+        if let Some(rq) = refused {
             rq.end(BlkStatus::IOERR);
-            return;
-        };
-        let (cmds, work, charge) = match &charge {
-            // Charged to nobody: the block layer would make this thread wait for the limits
-            // of one cgroup, and all the others, who want memory, with it.
-            _ if rq.is_swap() => (swap, &self.swap, None),
-            Some(to) => match self.find_or_make(tree, to.blkcg()) {
-                Some(worker) => (&mut worker.cmds, &worker.work, charge),
-                None => {
-                    *fallbacks += 1;
-                    (root, &self.root, None)
-                }
-            },
-            None => (root, &self.root, None),
-        };
-        let queued = Queued {
-            backing,
-            charge,
-            came,
-            taken: came,
-        };
-        cmds.waiting.push_back(rq, queued);
-        if !cmds.scheduled {
-            cmds.scheduled = true;
-            let is_lone = is_awaited && cmds.is_waited_for() && work.stats.pending() == 0;
-            Executors::run(&self.executors, dispatch, work, is_lone);
         }
     }
 
@@ -215,12 +218,12 @@ impl Workers {
     /// Says for which backing file new requests are. Returns what it was before,
     /// which commands that are under way may still hold. Any context.
     pub(crate) fn set_backing(&self, backing: Arc<Backing>) -> Option<Arc<Backing>> {
-        self.set.inner.lock().backing.replace(backing)
+        self.set.inner.with(|inner| inner.backing.replace(backing))
     }
 
     /// Returns the backing file that new requests are for. Any context.
     pub(crate) fn backing(&self) -> Option<Arc<Backing>> {
-        self.set.inner.lock().backing.clone()
+        self.set.inner.with(|inner| inner.backing.clone())
     }
 
     /// Fails new requests, and lets the workers go: at once those that are idle,
@@ -232,10 +235,10 @@ impl Workers {
     pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
         // What leaves the tree is dropped outside the lock.
         let mut freed = RBTree::new();
-        let mut inner = self.set.inner.lock();
-        let backing = inner.backing.take();
-        inner.free_idle(&mut freed, |_| None);
-        drop(inner);
+        let backing = self.set.inner.with(|inner| {
+            inner.free_idle(&mut freed, |_| None);
+            inner.backing.take()
+        });
         drop(freed);
         backing
     }
@@ -258,7 +261,10 @@ impl Drop for Workers {
         Executors::finish(&self.executors);
         self.set.shutdown();
         // Workers refer to the set they are in, so they do not go by themselves.
-        let tree = core::mem::take(&mut self.set.inner.lock().tree);
+        let tree = self
+            .set
+            .inner
+            .with(|inner| core::mem::take(&mut inner.tree));
         drop(tree);
     }
 }
@@ -442,20 +448,21 @@ impl WorkerSet {
         worker: &Arc<LoopWorker>,
         is_nearby: bool,
     ) -> Option<RequestList<LoopDevice>> {
-        let mut inner = this.inner.lock();
-        inner.dispatch.begun(worker, is_nearby);
-        let cmds = inner.queue_of(worker)?;
-        if cmds.executing || !cmds.scheduled {
-            return None;
-        }
-        if is_nearby && cmds.waiting.len() > 1 {
-            cmds.was_lone = false;
-            inner.dispatch.run_anywhere(worker);
-            return None;
-        }
-        cmds.executing = true;
-        cmds.was_lone = cmds.waiting.len() == 1;
-        Some(cmds.take(0))
+        this.inner.with(|inner| {
+            inner.dispatch.begun(worker, is_nearby);
+            let cmds = inner.queue_of(worker)?;
+            if cmds.executing || !cmds.scheduled {
+                return None;
+            }
+            if is_nearby && cmds.waiting.len() > 1 {
+                cmds.was_lone = false;
+                inner.dispatch.run_anywhere(worker);
+                return None;
+            }
+            cmds.executing = true;
+            cmds.was_lone = cmds.waiting.len() == 1;
+            Some(cmds.take(0))
+        })
     }
 
     /// Takes all commands that have come for a worker since, of which it has `unfinished`
@@ -471,37 +478,35 @@ impl WorkerSet {
         unfinished: u32,
     ) -> Option<RequestList<LoopDevice>> {
         // What leaves the tree is dropped outside the lock.
-        let freed;
-        let mut inner = this.inner.lock();
-        let detached = inner.backing.is_none();
-        let cmds = inner.queue_of(worker)?;
-        if is_nearby && unfinished == 0 && cmds.waiting.len() > 1 {
+        let mut freed = None;
+        this.inner.with(|inner| {
+            let detached = inner.backing.is_none();
+            let cmds = inner.queue_of(worker)?;
+            if is_nearby && unfinished == 0 && cmds.waiting.len() > 1 {
+                cmds.executing = false;
+                cmds.running = 0;
+                inner.dispatch.run_anywhere(worker);
+                return None;
+            }
+            cmds.was_lone &= cmds.waiting.is_empty();
+            let waiting = cmds.take(unfinished);
+            if cmds.running > 0 {
+                return Some(waiting);
+            }
+            cmds.scheduled = false;
             cmds.executing = false;
-            cmds.running = 0;
-            inner.dispatch.run_anywhere(worker);
-            return None;
-        }
-        cmds.was_lone &= cmds.waiting.is_empty();
-        let waiting = cmds.take(unfinished);
-        if cmds.running > 0 {
-            return Some(waiting);
-        }
-        cmds.scheduled = false;
-        cmds.executing = false;
-        cmds.idle_since = timer::jiffies();
-        if let Whose::Css(css) = &worker.whose {
-            let idle_since = cmds.idle_since;
-            if detached || css.is_dying() {
-                freed = inner.remove(css);
-                if freed.is_some() {
-                    drop(inner);
-                    drop(freed);
-                    return None;
+            cmds.idle_since = timer::jiffies();
+            if let Whose::Css(css) = &worker.whose {
+                let idle_since = cmds.idle_since;
+                if detached || css.is_dying() {
+                    freed = inner.remove(css);
+                }
+                if freed.is_none() {
+                    this.reduce(idle_since.wrapping_add(next_look(idle_timeout())));
                 }
             }
-            this.reduce(idle_since.wrapping_add(next_look(idle_timeout())));
-        }
-        None
+            None
+        })
     }
 }
 
@@ -529,18 +534,18 @@ impl TimerCallback for WorkerSet {
         let timeout = idle_timeout();
         // What leaves the tree is dropped outside the lock.
         let mut freed = RBTree::new();
-        let mut inner = this.inner.lock();
-        let now = timer::jiffies();
-        let left = inner.free_idle(&mut freed, |idle_since| {
-            // Unsigned and wrapping, as jiffies are.
-            timeout
-                .checked_sub(now.wrapping_sub(idle_since))
-                .filter(|&left| left > 0)
+        this.inner.with(|inner| {
+            let now = timer::jiffies();
+            let left = inner.free_idle(&mut freed, |idle_since| {
+                // Unsigned and wrapping, as jiffies are.
+                timeout
+                    .checked_sub(now.wrapping_sub(idle_since))
+                    .filter(|&left| left > 0)
+            });
+            if let Some(left) = left {
+                this.reduce(now.wrapping_add(next_look(left)));
+            }
         });
-        if let Some(left) = left {
-            this.reduce(now.wrapping_add(next_look(left)));
-        }
-        drop(inner);
         drop(freed);
     }
 }

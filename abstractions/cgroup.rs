@@ -17,10 +17,7 @@ use kernel::{
         ARef,
         AlwaysRefCounted, //
     },
-    types::{
-        NotThreadSafe,
-        Opaque, //
-    },
+    types::Opaque, //
 };
 
 /// The state that the block controller keeps for one cgroup
@@ -143,14 +140,8 @@ impl BlkcgCss {
     /// Returns the nearest cgroup, from this one upwards, that has not been removed; it is
     /// alive as long as `self` is. Any context.
     fn nearest_online(&self) -> *mut bindings::cgroup_subsys_state {
-        let mut css = self.0.get();
         // SAFETY: By the type invariant this css is alive, and each one holds its parent.
-        unsafe {
-            while bindings::rust_loop_helper_css_is_dying(css) && !(*css).parent.is_null() {
-                css = (*css).parent;
-            }
-        }
-        css
+        unsafe { bindings::rust_loop_helper_css_nearest_online(self.0.get()) }
     }
 
     /// Returns to whom memory is charged that is used on behalf of the cgroup:
@@ -184,45 +175,43 @@ impl Charge {
         &self.blkcg
     }
 
-    /// Charges what the current kernel thread does, until the guard is dropped.
-    /// These do not nest. Process context, of a kernel thread.
+    /// Calls `f`, and charges what the current kernel thread does meanwhile. Process
+    /// context of a kernel thread.
     ///
-    /// What a removed cgroup has left to be written back counts as the nearest one's above:
-    /// the block layer would charge it to the root (`blkg_tryget_closest()`), which is
-    /// limited by nobody.
-    pub(crate) fn enter(self) -> Charged {
-        // SAFETY: Both css are alive, and stay so while they are in force.
+    /// I/O for a removed cgroup is charged to its nearest ancestor that has not been
+    /// removed. Otherwise `blkg_tryget_closest()` charges it to the root, which has no
+    /// limits.
+    ///
+    /// A function rather than a guard: guards could be dropped in the order in which they
+    /// were made, which would leave a memory cgroup in force that has no reference.
+    pub(crate) fn charge<R>(&self, f: impl FnOnce() -> R) -> R {
+        // SAFETY: Both css are alive, and `self`, which is borrowed until the end, keeps
+        // them so while they are in force.
         let outer_memcg = unsafe {
             bindings::rust_loop_helper_kthread_associate_blkcg(self.blkcg.nearest_online());
             self.memcg
                 .as_ref()
                 .map(|memcg| bindings::rust_loop_helper_set_active_memcg(memcg.0.get()))
         };
-        Charged {
-            outer_memcg,
-            _charge: self,
-            _not_send: NotThreadSafe,
-        }
-    }
-}
-
-/// See [`Charge::enter`].
-pub(crate) struct Charged {
-    /// Who was charged for memory before, if that has been changed.
-    outer_memcg: Option<*mut bindings::mem_cgroup>,
-    _charge: Charge,
-    _not_send: NotThreadSafe,
-}
-
-impl Drop for Charged {
-    fn drop(&mut self) {
-        // SAFETY: Not `Send`, so this is the thread that was changed. What was in
-        // force before outlives this.
+        let ret = f();
+        // SAFETY: `f` has run in this thread and has ended all scopes that it began, so
+        // the memory cgroup in force is `self.memcg`. The one before is kept alive by the
+        // caller of this function that made it so.
         unsafe {
-            if let Some(memcg) = self.outer_memcg {
+            if let Some(memcg) = outer_memcg {
                 bindings::rust_loop_helper_restore_active_memcg(memcg);
             }
             bindings::rust_loop_helper_kthread_associate_blkcg(core::ptr::null_mut());
+        }
+        ret
+    }
+
+    /// Calls `f`, and charges it to `to`, or to nobody but the kernel thread itself if that
+    /// is `None`. See [`Self::charge`].
+    pub(crate) fn charge_to<R>(to: Option<&Self>, f: impl FnOnce() -> R) -> R {
+        match to {
+            Some(to) => to.charge(f),
+            None => f(),
         }
     }
 }

@@ -32,6 +32,7 @@ use kernel::{
     sync::{
         aref::ARef,
         atomic::{
+            atomic_load,
             Atomic,
             Full,
             Relaxed, //
@@ -340,6 +341,13 @@ impl BackingFile {
         unsafe { (*self.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_NOWAIT != 0 }
     }
 
+    /// Returns whether the file can be read and written past its page cache, see
+    /// [`Access::direct`](kiocb::Access::direct).
+    pub(crate) fn has_direct(&self) -> bool {
+        // SAFETY: The file is alive; what it can do does not change.
+        unsafe { (*self.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_CAN_ODIRECT != 0 }
+    }
+
     /// Returns whether the file can be [flushed](Self::fsync).
     pub(crate) fn has_fsync(&self) -> bool {
         // SAFETY: The file is alive.
@@ -374,9 +382,10 @@ impl BackingFile {
 
     /// Returns whether the file was opened for direct I/O (`O_DIRECT`).
     pub(crate) fn is_open_direct(&self) -> bool {
-        // SAFETY: The file is alive. Whoever changes the flag meanwhile is either
-        // before us or after us.
-        unsafe { (*self.as_ptr()).f_flags & bindings::O_DIRECT != 0 }
+        // SAFETY: The file is alive. `fcntl(F_SETFL)` changes the word at any time, under
+        // a lock of the file and in C; a marked access reads one value or the other.
+        let flags = unsafe { atomic_load(&raw mut (*self.as_ptr()).f_flags, Relaxed) };
+        flags & bindings::O_DIRECT != 0
     }
 
     /// Returns which file this is.

@@ -10,59 +10,47 @@ use kernel::{
         Atomic,
         Relaxed, //
     },
-    task::Task,
-    types::NotThreadSafe, //
+    task::Task, //
 };
 
-/// While this lives, the current task is one that others wait for in order to
-/// write back memory: its allocations do not start I/O (`PF_MEMALLOC_NOIO`),
-/// and it is throttled only by the device it writes to (`PF_LOCAL_THROTTLE`).
-pub(crate) struct BackingIoScope(#[expect(dead_code)] FlagsScope);
-
-impl BackingIoScope {
-    /// Enters the scope. Process context.
-    pub(crate) fn enter() -> Self {
-        Self(FlagsScope::enter(bindings::RUST_LOOP_CONST_PF_LOOP_WORKER))
-    }
-}
-
-/// While this lives, the current task makes memory free: it gets of what the kernel keeps
-/// back for that, and does not look for more itself (`PF_MEMALLOC`).
+/// Calls `f` as a task that reclaim waits for: its allocations do not start I/O
+/// (`PF_MEMALLOC_NOIO`), and it is throttled only by the device that it writes to
+/// (`PF_LOCAL_THROTTLE`). Process context.
 ///
-/// What it takes must be little, and given back soon. It must not write back what is in the
-/// page cache: filesystems take that for a mistake of the memory management.
-pub(crate) struct MemoryReserveScope(#[expect(dead_code)] FlagsScope);
+/// # Examples
+///
+/// ```ignore
+/// task::with_backing_io(|| file.write(pos, iter, access))
+/// ```
+pub(crate) fn with_backing_io<R>(f: impl FnOnce() -> R) -> R {
+    with_flags(bindings::RUST_LOOP_CONST_PF_LOOP_WORKER, f)
+}
 
-impl MemoryReserveScope {
-    /// Enters the scope. Process context.
-    pub(crate) fn enter() -> Self {
-        Self(FlagsScope::enter(bindings::RUST_LOOP_CONST_PF_MEMALLOC))
+/// Calls `f`, if `reserve` says so as a task that makes memory free: its allocations may use the reserves of the
+/// page allocator, and do not reclaim (`PF_MEMALLOC`). Process context.
+///
+/// `f` must allocate little, and free it soon. It must not write back page cache:
+/// filesystems warn of that and refuse.
+pub(crate) fn with_memory_reserve_if<R>(reserve: bool, f: impl FnOnce() -> R) -> R {
+    if reserve {
+        with_flags(bindings::RUST_LOOP_CONST_PF_MEMALLOC, f)
+    } else {
+        f()
     }
 }
 
-/// While this lives, the current task has some flags set. Scopes end in the reverse order.
-struct FlagsScope {
-    flags: u32,
-    orig_flags: u32,
-    _not_send: NotThreadSafe,
-}
-
-impl FlagsScope {
-    fn enter(flags: u32) -> Self {
-        Self {
-            flags,
-            // SAFETY: Changes the flags of the current task only.
-            orig_flags: unsafe { bindings::rust_loop_helper_current_set_flags(flags) },
-            _not_send: NotThreadSafe,
-        }
-    }
-}
-
-impl Drop for FlagsScope {
-    fn drop(&mut self) {
-        // SAFETY: Not `Send`, so this is the task whose flags were changed.
-        unsafe { bindings::rust_loop_helper_current_restore_flags(self.orig_flags, self.flags) };
-    }
+/// Calls `f` with `flags` of the current task set.
+///
+/// A function rather than a guard, so that scopes cannot end in another order than the
+/// reverse of that in which they began: a guard that is dropped too early would set flags
+/// for good.
+fn with_flags<R>(flags: u32, f: impl FnOnce() -> R) -> R {
+    // SAFETY: Changes the flags of the current task only.
+    let orig_flags = unsafe { bindings::rust_loop_helper_current_set_flags(flags) };
+    let ret = f();
+    // SAFETY: `f` has run in this task. The flags that it has set it has restored.
+    unsafe { bindings::rust_loop_helper_current_restore_flags(orig_flags, flags) };
+    ret
 }
 
 /// Tells a task that it is itself: what a function that is called from anywhere asks to

@@ -66,6 +66,16 @@ bool rust_loop_helper_css_is_dying(struct cgroup_subsys_state *css)
 #endif
 }
 
+/* The css itself or its nearest ancestor that has not been removed. */
+struct cgroup_subsys_state *rust_loop_helper_css_nearest_online(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_CGROUPS
+	while (css_is_dying(css) && css->parent)
+		css = css->parent;
+#endif
+	return css;
+}
+
 /* With a reference, or NULL. */
 struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_state *css)
 {

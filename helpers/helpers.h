@@ -37,7 +37,6 @@ unsigned int rust_loop_helper_disk_openers(struct gendisk *disk);
 unsigned int rust_loop_helper_queue_logical_block_size(struct request_queue *q);
 unsigned int rust_loop_helper_bdev_logical_block_size(struct block_device *bdev);
 unsigned int rust_loop_helper_bdev_dma_alignment(struct block_device *bdev);
-bool rust_loop_helper_bdev_is_loop(struct block_device *bdev);
 struct queue_limits
 rust_loop_helper_queue_limits_start_update(struct request_queue *q);
 unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev);
@@ -59,6 +58,7 @@ int rust_loop_helper_css_id(const struct cgroup_subsys_state *css);
 struct cgroup_subsys_state *rust_loop_helper_bio_blkcg_css(struct bio *bio);
 bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css);
 bool rust_loop_helper_css_is_dying(struct cgroup_subsys_state *css);
+struct cgroup_subsys_state *rust_loop_helper_css_nearest_online(struct cgroup_subsys_state *css);
 struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_state *css);
 void rust_loop_helper_kthread_associate_blkcg(struct cgroup_subsys_state *css);
 struct mem_cgroup *rust_loop_helper_set_active_memcg(struct cgroup_subsys_state *css);
@@ -83,7 +83,6 @@ void rust_loop_helper_file_end_write(struct file *file);
 void rust_loop_helper_kiocb_start_write(struct kiocb *iocb);
 void rust_loop_helper_kiocb_end_write(struct kiocb *iocb);
 u64 rust_loop_helper_huge_encode_dev(dev_t dev);
-dev_t rust_loop_helper_huge_decode_dev(u64 dev);
 int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize);
 
 /* sched.c */
@@ -100,7 +99,6 @@ void rust_loop_helper_memalloc_retry_wait(void);
 /* sync.c */
 int rust_loop_helper_mutex_lock_killable(struct mutex *lock);
 unsigned long rust_loop_helper_spin_lock_irqsave(spinlock_t *lock);
-bool rust_loop_helper_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags);
 void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
 
 /* timer.c */

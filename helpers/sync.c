@@ -18,11 +18,6 @@ unsigned long rust_loop_helper_spin_lock_irqsave(spinlock_t *lock)
 	return flags;
 }
 
-bool rust_loop_helper_spin_trylock_irqsave(spinlock_t *lock, unsigned long *flags)
-{
-	return spin_trylock_irqsave(lock, *flags);
-}
-
 void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags)
 {
 	spin_unlock_irqrestore(lock, flags);

@@ -27,14 +27,12 @@ use crate::{
                 Within, //
             },
         },
+        cgroup::Charge,
         fs::{
             kiocb::Access,
             BackingFile, //
         },
-        task::{
-            BackingIoScope,
-            MemoryReserveScope, //
-        },
+        task,
         time::Nanos,
     },
     loop_device::{
@@ -86,6 +84,11 @@ impl Running {
     /// Returns the backing file that was the device's when the request came.
     pub(super) fn backing(&self) -> &Backing {
         &self.queued.backing
+    }
+
+    /// Returns the cgroup that the command is charged to, `None` for the root cgroup.
+    pub(super) fn charge(&self) -> Option<&Charge> {
+        self.queued.charge.as_ref()
     }
 
     /// Returns a way to try again what fails for want of memory.
@@ -156,23 +159,24 @@ pub(super) fn access(rq: &Request<LoopDevice>, direct: bool) -> Access {
     }
 }
 
-/// Lets the current task have memory to make memory free with, if the request is for that:
-/// everybody waits for it then, and it would for itself. Sleeps.
+/// Returns whether the request is to be executed with the memory reserves of the kernel, and
+/// prepares the file for that. It is if it writes swap: reclaim waits for it, so the worker
+/// must not wait for reclaim. Sleeps.
 ///
 /// Only for writing past the page cache, for the time of that: in the page cache each page
-/// would take another one of what is kept back, for nobody knows how long.
+/// would take another one of the reserves, for an unknown time.
 ///
 /// Without, the worker was seen to look for memory for minutes, with all that could be freed
 /// waiting to be written by it (one in four runs of `tests/memory_swap.sh` on the debug
 /// kernel, with swap in a file).
-pub(super) fn reserve(rq: &Request<LoopDevice>, backing: &Backing) -> Option<MemoryReserveScope> {
+pub(super) fn prepare_reserve(rq: &Request<LoopDevice>, backing: &Backing) -> bool {
     let file = backing.file();
     if !rq.is_swap() || !file.may_use_reserve() || !backing.allows_direct(rq.pos(), rq.bytes()) {
-        return None;
+        return false;
     }
     file.write_back(backing.file_pos(rq.pos()), rq.bytes());
     file.touch();
-    Some(MemoryReserveScope::enter())
+    true
 }
 
 impl Transfer<LoopDevice> for Running {
@@ -208,13 +212,13 @@ impl Transfer<LoopDevice> for Running {
     /// Does through the page cache what the file did not do past it: that the file has
     /// ended early, or what is left is not aligned, is no trouble there.
     fn resume(self, mut rq: Request<LoopDevice>) {
-        let _scope = BackingIoScope::enter();
-        let status = {
-            let _charged = self.queued.charge.clone().map(|charge| charge.enter());
-            rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
-            let access = access(&rq, false);
-            sync_io::run(&mut rq, self.backing(), access, self.retries())
-        };
+        let status = task::with_backing_io(|| {
+            Charge::charge_to(self.charge(), || {
+                rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
+                let access = access(&rq, false);
+                sync_io::run(&mut rq, self.backing(), access, self.retries())
+            })
+        });
         self.end(rq, status);
     }
 }

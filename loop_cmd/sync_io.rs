@@ -15,17 +15,18 @@ use crate::{
         block::{
             mq::{
                 BlkStatus,
-                Op,
                 Request,
                 SECTOR_SIZE, //
             },
             segments::{
                 BvecIter,
+                Direction,
                 PartSpace, //
             },
         },
         errno::eopnotsupp,
         fs::kiocb::Access,
+        task,
     },
     loop_device::{
         backing::Backing,
@@ -44,21 +45,21 @@ pub(super) fn run(
     access: Access,
     retries: Retries<'_>,
 ) -> BlkStatus {
-    let is_write = rq.op() == Op::Write;
     let file = backing.file();
     let mut progress = Progress::new(backing.file_pos(rq.pos()), access, retries);
-    let (mut segments, mut space) = (rq.segments(), PartSpace::new());
-    while let Some(mut iter) = segments.next_part(&mut space) {
-        if is_write {
+    let mut space = PartSpace::new();
+    if let Some(mut segments) = rq.source() {
+        while let Some(mut iter) = segments.next_part(&mut space) {
             progress.advance(&mut iter, |iter, pos, access| {
-                let _reserve = match access.direct {
-                    true => running::reserve(rq, backing),
-                    false => None,
-                };
-                file.write(pos, iter, access)
+                let reserve = access.direct && running::prepare_reserve(rq, backing);
+                task::with_memory_reserve_if(reserve, || file.write(pos, iter.as_source(), access))
             });
-        } else {
-            progress.advance(&mut iter, |iter, pos, access| file.read(pos, iter, access));
+        }
+    } else if let Some(mut segments) = rq.dest() {
+        while let Some(mut iter) = segments.next_part(&mut space) {
+            progress.advance(&mut iter, |iter, pos, access| {
+                file.read(pos, iter.as_dest(), access)
+            });
             iter.zero_rest();
         }
     }
@@ -74,10 +75,13 @@ pub(super) fn read_cached(rq: &Request<LoopDevice>, backing: &Backing, access: A
         ..access
     };
     let mut pos = backing.file_pos(rq.pos());
-    let (mut segments, mut space) = (rq.segments(), PartSpace::new());
+    let mut space = PartSpace::new();
+    let Some(mut segments) = rq.dest() else {
+        return false;
+    };
     while let Some(mut iter) = segments.next_part(&mut space) {
         let len = iter.len();
-        match backing.file().read(pos, &mut iter, access) {
+        match backing.file().read(pos, iter.as_dest(), access) {
             Ok(n) if n == len => pos += n as u64,
             _ => return false,
         }
@@ -117,10 +121,10 @@ impl<'r> Progress<'r> {
 
     /// Repeats `step`, which is given what is left, where in the file that is, and how
     /// to access it, until nothing is left.
-    fn advance<'a>(
+    fn advance<'a, D: Direction>(
         &mut self,
-        iter: &mut BvecIter<'a>,
-        step: impl Fn(&mut BvecIter<'a>, u64, Access) -> Result<usize>,
+        iter: &mut BvecIter<'a, D>,
+        step: impl Fn(&mut BvecIter<'a, D>, u64, Access) -> Result<usize>,
     ) {
         while iter.len() != 0 && self.outcome.is_ok() {
             let (before, left) = (iter.save(), iter.len());

@@ -34,11 +34,7 @@ use crate::{
             MiscVTable, //
         },
         module::THIS_MODULE,
-        sync::{
-            new_killable_mutex,
-            KillableMutex,
-            LockKillable as _, //
-        },
+        sync::LockKillable as _,
         uapi,
     },
     hw_queue_depth,
@@ -48,6 +44,7 @@ use crate::{
     },
 };
 use kernel::{
+    new_mutex,
     prelude::*,
     rbtree::{
         RBTree,
@@ -56,7 +53,8 @@ use kernel::{
     str::CString,
     sync::{
         Arc,
-        ArcBorrow, //
+        ArcBorrow,
+        Mutex, //
     },
 };
 
@@ -71,7 +69,7 @@ const MAX_HW_SECTORS: u32 = 2560;
 pub(crate) struct Control {
     // Devices go before what they need.
     #[pin]
-    devices: KillableMutex<RBTree<u32, Slot>>,
+    devices: Mutex<RBTree<u32, Slot>>,
     shared: Arc<Shared>,
     debugfs: Arc<Dir>,
     names: Names,
@@ -137,7 +135,7 @@ impl Control {
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
-                devices <- new_killable_mutex!(RBTree::new(), "rust_loop_control"),
+                devices <- new_mutex!(RBTree::new(), "rust_loop_control"),
                 shared: Arc::pin_init(Shared::new(partitions), GFP_KERNEL)?,
                 debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
                 names,

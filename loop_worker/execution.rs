@@ -44,19 +44,20 @@ impl LoopWorker {
     /// Executes commands until there are none, or until they are to be executed elsewhere.
     /// Process context, sleeps.
     pub(super) fn execute_all(this: &Arc<Self>, is_nearby: bool) {
-        let _scope = task::BackingIoScope::enter();
-        // What the file has begun to read, in the order in which it has.
-        let mut reading = RequestList::new();
-        let mut cmds = WorkerSet::first_cmds(&this.set, this, is_nearby);
-        while let Some(mut waiting) = cmds {
-            let taken = Nanos::now();
-            let may_rest = this.may_rest(&waiting, taken);
-            this.execute_some(&mut waiting, &mut reading, taken);
-            if may_rest && reading.is_empty() {
-                task::yield_now();
+        task::with_backing_io(|| {
+            // What the file has begun to read, in the order in which it has.
+            let mut reading = RequestList::new();
+            let mut cmds = WorkerSet::first_cmds(&this.set, this, is_nearby);
+            while let Some(mut waiting) = cmds {
+                let taken = Nanos::now();
+                let may_rest = this.may_rest(&waiting, taken);
+                this.execute_some(&mut waiting, &mut reading, taken);
+                if may_rest && reading.is_empty() {
+                    task::yield_now();
+                }
+                cmds = WorkerSet::next_cmds(&this.set, this, is_nearby, reading.len());
             }
-            cmds = WorkerSet::next_cmds(&this.set, this, is_nearby, reading.len());
-        }
+        })
     }
 
     /// Returns whether the worker, when it has executed the commands `waiting`, should let

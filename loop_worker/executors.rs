@@ -102,7 +102,7 @@ impl Executors {
     /// Nobody queues commands any more. Sleeps.
     pub(super) fn finish(this: &Timer<Self>) {
         this.shutdown();
-        let queues = this.set.inner.lock().dispatch.queues.take();
+        let queues = this.set.inner.with(|inner| inner.dispatch.queues.take());
         drop(queues);
         this.anywhere.flush();
     }
@@ -114,10 +114,11 @@ impl TimerCallback for Executors {
 
     /// Lets a worker run anywhere that has not begun nearby for too long.
     fn expired(this: &Timer<Self>) {
-        let mut inner = this.set.inner.lock();
-        if let Some(again) = inner.dispatch.look() {
-            this.reduce(again);
-        }
+        this.set.inner.with(|inner| {
+            if let Some(again) = inner.dispatch.look() {
+                this.reduce(again);
+            }
+        });
     }
 }
 

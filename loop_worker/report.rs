@@ -17,6 +17,7 @@
 //! been freed included.
 
 use super::{
+    CssWorker,
     LoopWorker,
     WorkerSet, //
 };
@@ -92,31 +93,40 @@ impl Report {
     fn lines(&self) -> Result<KVec<Line>> {
         let mut lines = KVec::new();
         loop {
-            let inner = self.set.inner.lock();
-            let workers = inner.tree.values().count();
-            if workers <= lines.capacity() {
-                let now = timer::jiffies();
-                for worker in inner.tree.values() {
-                    let Some(css) = worker.work.whose.css() else {
-                        continue;
-                    };
-                    let idle = now.wrapping_sub(worker.cmds.idle_since);
-                    let line = Line {
-                        css: css.clone(),
-                        queued: worker.cmds.waiting.len(),
-                        running: worker.cmds.running,
-                        pending: worker.work.stats.pending(),
-                        totals: worker.work.stats.totals(),
-                        idle_ms: (!worker.is_in_use()).then(|| timer::jiffies_to_msecs(idle)),
-                    };
-                    if lines.push_within_capacity(line).is_err() {
-                        break;
-                    }
+            let workers = self.set.inner.with(|inner| {
+                let workers = inner.tree.values().count();
+                if workers <= lines.capacity() {
+                    Self::fill(&mut lines, inner.tree.values());
+                    return None;
                 }
-                return Ok(lines);
+                Some(workers)
+            });
+            match workers {
+                None => return Ok(lines),
+                Some(workers) => lines.reserve(workers, GFP_KERNEL)?,
             }
-            drop(inner);
-            lines.reserve(workers, GFP_KERNEL)?;
+        }
+    }
+
+    /// Describes workers, as many as there is room for.
+    fn fill<'a>(lines: &mut KVec<Line>, workers: impl Iterator<Item = &'a CssWorker>) {
+        let now = timer::jiffies();
+        for worker in workers {
+            let Some(css) = worker.work.whose.css() else {
+                continue;
+            };
+            let idle = now.wrapping_sub(worker.cmds.idle_since);
+            let line = Line {
+                css: css.clone(),
+                queued: worker.cmds.waiting.len(),
+                running: worker.cmds.running,
+                pending: worker.work.stats.pending(),
+                totals: worker.work.stats.totals(),
+                idle_ms: (!worker.is_in_use()).then(|| timer::jiffies_to_msecs(idle)),
+            };
+            if lines.push_within_capacity(line).is_err() {
+                return;
+            }
         }
     }
 }
@@ -130,14 +140,13 @@ impl Show for Report {
     fn show(&self, out: &SeqFile) -> Result {
         let lines = self.lines()?;
         let (pending, totals) = self.always();
-        let (queued, running, fallbacks) = {
-            let inner = self.set.inner.lock();
+        let (queued, running, fallbacks) = self.set.inner.with(|inner| {
             (
                 inner.root.waiting.len() + inner.swap.waiting.len(),
                 inner.root.running + inner.swap.running,
                 inner.fallbacks,
             )
-        };
+        });
         seq_print!(
             out,
             "css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
@@ -210,21 +219,26 @@ impl Show for Summary {
     fn show(&self, out: &SeqFile) -> Result {
         let (mut pending, mut totals) = self.0.always();
         let (mut workers, mut idle) = (0u32, 0u32);
-        let inner = self.0.set.inner.lock();
-        let mut queued = inner.root.waiting.len() + inner.swap.waiting.len();
-        let mut running = inner.root.running + inner.swap.running;
-        totals.add(&inner.gone);
-        for worker in inner.tree.values() {
-            workers += 1;
-            idle += u32::from(!worker.is_in_use());
-            pending += worker.work.stats.pending();
-            queued += worker.cmds.waiting.len();
-            running += worker.cmds.running;
-            totals.add(&worker.work.stats.totals());
-        }
-        let (bound, fallbacks) = (inner.backing.is_some(), inner.fallbacks);
-        let (nearby, moved) = (inner.dispatch.nearby, inner.dispatch.moved);
-        drop(inner);
+        let (mut queued, mut running) = (0, 0);
+        let (bound, fallbacks, nearby, moved) = self.0.set.inner.with(|inner| {
+            queued = inner.root.waiting.len() + inner.swap.waiting.len();
+            running = inner.root.running + inner.swap.running;
+            totals.add(&inner.gone);
+            for worker in inner.tree.values() {
+                workers += 1;
+                idle += u32::from(!worker.is_in_use());
+                pending += worker.work.stats.pending();
+                queued += worker.cmds.waiting.len();
+                running += worker.cmds.running;
+                totals.add(&worker.work.stats.totals());
+            }
+            (
+                inner.backing.is_some(),
+                inner.fallbacks,
+                inner.dispatch.nearby,
+                inner.dispatch.moved,
+            )
+        });
         seq_print!(out, "bound {}\n", u32::from(bound));
         seq_print!(out, "workers {workers}\nidle {idle}\n");
         seq_print!(

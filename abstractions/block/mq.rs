@@ -19,7 +19,12 @@ use super::super::{
     time::Nanos, //
 };
 use super::{
-    segments::Segments,
+    segments::{
+        Dest,
+        Direction,
+        Segments,
+        Source, //
+    },
     transfer::{
         Transfer,
         TransferPdu, //
@@ -36,6 +41,10 @@ use kernel::{
     ffi,
     prelude::*,
     sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
         Arc,
         ArcBorrow, //
     },
@@ -222,12 +231,8 @@ impl<T: Operations> Request<T> {
     /// Returns when the request was made, if the block layer accounts for it.
     pub(crate) fn start_time(&self) -> Option<Nanos> {
         // SAFETY: By the type invariant the request is valid and started.
-        let (flags, ns) = unsafe {
-            (
-                (*self.rq.as_ptr()).rq_flags,
-                (*self.rq.as_ptr()).start_time_ns,
-            )
-        };
+        let ns = unsafe { (*self.rq.as_ptr()).start_time_ns };
+        let flags = self.rq_flags().load(Relaxed);
         // Otherwise the time may be that of the last request that was here.
         (flags & bindings::RUST_LOOP_CONST_RQF_IO_STAT != 0).then_some(Nanos::from_block(ns))
     }
@@ -242,19 +247,28 @@ impl<T: Operations> Request<T> {
         unsafe { BlkcgCss::of_bio(bio) }
     }
 
-    /// Returns the request's memory, from its beginning, for one transfer. There
-    /// is none unless the request reads or writes.
-    pub(crate) fn segments(&self) -> Segments<'_> {
-        let op = self.op();
-        let bio = match op {
-            // SAFETY: By the type invariant the request is valid.
-            Op::Read | Op::Write => unsafe { (*self.rq.as_ptr()).bio },
-            _ => core::ptr::null_mut(),
-        };
-        // SAFETY: The bios of a read or write have segments for all that they
-        // transfer. The request cannot be ended or advanced while `self` is
-        // borrowed.
-        unsafe { Segments::new(bio, op == Op::Write) }
+    /// Returns the memory of a write, from its beginning, for one transfer; `None` if the
+    /// request is not a write.
+    pub(crate) fn source(&self) -> Option<Segments<'_, Source>> {
+        // SAFETY: This is the direction of a write.
+        (self.op() == Op::Write).then(|| unsafe { self.segments() })
+    }
+
+    /// Returns the memory of a read, from its beginning, for one transfer; `None` if the
+    /// request is not a read.
+    pub(crate) fn dest(&self) -> Option<Segments<'_, Dest>> {
+        // SAFETY: This is the direction of a read.
+        (self.op() == Op::Read).then(|| unsafe { self.segments() })
+    }
+
+    /// # Safety
+    ///
+    /// The request must read or write, in direction `D`.
+    pub(super) unsafe fn segments<D: Direction>(&self) -> Segments<'_, D> {
+        // SAFETY: By the type invariant the request is valid. The bios of a read or write
+        // have segments for all that they transfer, in the direction that the caller vouches
+        // for. The request cannot be ended or advanced while `self` is borrowed.
+        unsafe { Segments::new((*self.rq.as_ptr()).bio) }
     }
 
     /// Stops the block layer from sending discards to this queue, without
@@ -282,8 +296,18 @@ impl<T: Operations> Request<T> {
     /// Keeps the block layer from logging that the request failed. For failures
     /// that are an answer. Any context.
     pub(crate) fn set_quiet(&mut self) {
-        // SAFETY: By the type invariant the request is valid and ours.
-        unsafe { (*self.rq.as_ptr()).rq_flags |= bindings::RUST_LOOP_CONST_RQF_QUIET };
+        let flags = self.rq_flags();
+        let old = flags.load(Relaxed);
+        flags.store(old | bindings::RUST_LOOP_CONST_RQF_QUIET, Relaxed);
+    }
+
+    /// Returns the word with the `RQF_*` of the request. The owner of the request changes
+    /// it, and so does the block layer's timeout handler (`RQF_TIMED_OUT`), in C with plain
+    /// accesses. A change that is lost costs a line in the log, no more.
+    fn rq_flags(&self) -> &Atomic<u32> {
+        // SAFETY: By the type invariant the request is valid, and is so while `self` is
+        // borrowed. In Rust the word is only accessed by way of this.
+        unsafe { Atomic::from_ptr(&raw mut (*self.rq.as_ptr()).rq_flags) }
     }
 
     /// Completes the first `bytes` bytes, successfully, and keeps the rest.

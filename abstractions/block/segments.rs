@@ -18,7 +18,33 @@ use core::{
     marker::PhantomData,
     mem::MaybeUninit, //
 };
-use kernel::types::Opaque;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    types::Opaque, //
+};
+
+/// In which direction the memory of a request is transferred.
+pub(crate) trait Direction {
+    /// `ITER_SOURCE` or `ITER_DEST`.
+    const RAW: u32;
+}
+
+/// The memory of a write, which a file takes data from.
+pub(crate) enum Source {}
+
+/// The memory of a read, which a file puts data into.
+pub(crate) enum Dest {}
+
+impl Direction for Source {
+    const RAW: u32 = bindings::ITER_SOURCE;
+}
+
+impl Direction for Dest {
+    const RAW: u32 = bindings::ITER_DEST;
+}
 
 /// Segments that are gathered for one part: 512 bytes of stack, and 128 KiB of data at
 /// the least if the segments are whole pages.
@@ -39,20 +65,19 @@ impl PartSpace {
 /// # Invariants
 ///
 /// `bio` is null or a bio of a request that stays as it is for `'a`, and `iter`
-/// is a valid position within it. `direction` is that in which the request transfers.
-pub(crate) struct Segments<'a> {
+/// is a valid position within it. The request transfers in direction `D`.
+pub(crate) struct Segments<'a, D: Direction> {
     bio: *mut bindings::bio,
     iter: bindings::bvec_iter,
-    direction: u32,
-    _p: PhantomData<&'a ()>,
+    _p: PhantomData<(&'a (), D)>,
 }
 
-impl<'a> Segments<'a> {
+impl<'a, D: Direction> Segments<'a, D> {
     /// # Safety
     ///
-    /// `bio` must be null or the first of a request's bios, and the request must
-    /// be neither advanced nor ended during `'a`.
-    pub(super) unsafe fn new(bio: *mut bindings::bio, is_write: bool) -> Self {
+    /// `bio` must be null or the first of the bios of a request that transfers in direction
+    /// `D`, and the request must be neither advanced nor ended during `'a`.
+    pub(super) unsafe fn new(bio: *mut bindings::bio) -> Self {
         // INVARIANT: A bio's own iterator is a valid position within it.
         Self {
             bio,
@@ -61,11 +86,6 @@ impl<'a> Segments<'a> {
             } else {
                 // SAFETY: The caller guarantees that `bio` is valid.
                 unsafe { (*bio).bi_iter }
-            },
-            direction: if is_write {
-                bindings::ITER_SOURCE
-            } else {
-                bindings::ITER_DEST
             },
             _p: PhantomData,
         }
@@ -83,11 +103,11 @@ impl<'a> Segments<'a> {
 
     /// Returns an iterator over the next part of the request, or `None` after the last.
     /// `space` is for its segments, should they have to be gathered.
-    pub(crate) fn next_part<'s>(&'s mut self, space: &'s mut PartSpace) -> Option<BvecIter<'s>> {
+    pub(crate) fn next_part<'s>(&'s mut self, space: &'s mut PartSpace) -> Option<BvecIter<'s, D>> {
         let inner = Opaque::<bindings::iov_iter>::uninit();
         if self.is_one_bio() {
             // SAFETY: There is a bio, and it stays for `'a`.
-            let iter = unsafe { bio_iter(self.bio, self.direction) };
+            let iter = unsafe { bio_iter(self.bio, D::RAW) };
             // SAFETY: `inner` is valid for writes.
             unsafe { inner.get().write(iter) };
             self.bio = core::ptr::null_mut();
@@ -107,13 +127,7 @@ impl<'a> Segments<'a> {
             // SAFETY: `inner` is valid for writes; there are `nr` segments of `bytes`
             // bytes, which stay while `space` is borrowed.
             unsafe {
-                bindings::iov_iter_bvec(
-                    inner.get(),
-                    self.direction,
-                    space.0.as_ptr().cast(),
-                    nr,
-                    bytes,
-                )
+                bindings::iov_iter_bvec(inner.get(), D::RAW, space.0.as_ptr().cast(), nr, bytes)
             };
         }
         // INVARIANT: Initialised above, over memory that is there, and borrowed, for as
@@ -203,20 +217,24 @@ pub(super) unsafe fn bio_iter(bio: *const bindings::bio, direction: u32) -> bind
 ///
 /// # Invariants
 ///
-/// `inner` is initialised, and the segments it goes over live for `'a`.
-pub(crate) struct BvecIter<'a> {
+/// `inner` is initialised, its `data_source` is that of `D`, and the segments it goes over
+/// live for `'a`. They are memory that may be transferred in that direction.
+pub(crate) struct BvecIter<'a, D: Direction> {
     inner: Opaque<bindings::iov_iter>,
-    _p: PhantomData<&'a mut ()>,
+    _p: PhantomData<(&'a mut (), D)>,
 }
 
 /// See [`BvecIter::save`].
 ///
 /// # Invariants
 ///
-/// Initialised as a `struct iov_iter` whose segments live for `'a`.
-pub(crate) struct SavedIter<'a>(MaybeUninit<bindings::iov_iter>, PhantomData<&'a mut ()>);
+/// As for [`BvecIter`].
+pub(crate) struct SavedIter<'a, D: Direction>(
+    MaybeUninit<bindings::iov_iter>,
+    PhantomData<(&'a mut (), D)>,
+);
 
-impl<'a> BvecIter<'a> {
+impl<'a, D: Direction> BvecIter<'a, D> {
     /// Returns how many bytes are left to transfer.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: By the type invariant the iterator is initialised.
@@ -229,18 +247,8 @@ impl<'a> BvecIter<'a> {
         }
     }
 
-    /// Fills the rest with zeroes, if there is any. For reading only.
-    pub(crate) fn zero_rest(&mut self) {
-        if self.len() == 0 {
-            return;
-        }
-        // SAFETY: By the type invariant the iterator is initialised; it does
-        // not go beyond its own count.
-        unsafe { bindings::iov_iter_zero(self.len(), self.inner.get()) };
-    }
-
     /// Returns the position, to come back to.
-    pub(crate) fn save(&self) -> SavedIter<'a> {
+    pub(crate) fn save(&self) -> SavedIter<'a, D> {
         // INVARIANT: By the type invariant of the iterator, which is plain data.
         //
         // SAFETY: `inner` is valid for reads.
@@ -248,12 +256,12 @@ impl<'a> BvecIter<'a> {
         SavedIter(inner, PhantomData)
     }
 
-    /// Comes back to a position, which must be one of this iterator: for when what has
-    /// failed may have moved on.
-    pub(crate) fn restore(&mut self, saved: &SavedIter<'a>) {
+    /// Comes back to a position of an iterator over memory that lives as long, mostly of
+    /// this one: for when a transfer has failed but moved the iterator.
+    pub(crate) fn restore(&mut self, saved: &SavedIter<'a, D>) {
         // INVARIANT: By the type invariant of `SavedIter`.
         //
-        // SAFETY: `inner` is valid for writes, and what is copied for reads.
+        // SAFETY: `inner` is valid for writes, and `saved` for reads.
         unsafe {
             self.inner
                 .get()
@@ -267,9 +275,32 @@ impl<'a> BvecIter<'a> {
         // beyond its own count.
         unsafe { bindings::iov_iter_advance(self.inner.get(), bytes.min(self.len())) };
     }
+}
 
-    /// Returns the iterator, which moves on as it is used. Any context.
-    pub(in super::super) fn as_raw(&mut self) -> *mut bindings::iov_iter {
-        self.inner.get()
+impl<'a> BvecIter<'a, Source> {
+    /// Returns the iterator for [`BackingFile::write`](super::super::fs::BackingFile::write).
+    pub(crate) fn as_source(&mut self) -> &mut IovIterSource<'a> {
+        // SAFETY: The representation is transparent. By the type invariant this is a
+        // valid source for `'a`.
+        unsafe { &mut *self.inner.get().cast() }
+    }
+}
+
+impl<'a> BvecIter<'a, Dest> {
+    /// Returns the iterator for [`BackingFile::read`](super::super::fs::BackingFile::read).
+    pub(crate) fn as_dest(&mut self) -> &mut IovIterDest<'a> {
+        // SAFETY: The representation is transparent. By the type invariant this is a
+        // valid destination for `'a`.
+        unsafe { &mut *self.inner.get().cast() }
+    }
+
+    /// Fills the rest with zeroes, if there is any.
+    pub(crate) fn zero_rest(&mut self) {
+        if self.len() == 0 {
+            return;
+        }
+        // SAFETY: By the type invariant the iterator is initialised and a destination; it
+        // does not go beyond its own count.
+        unsafe { bindings::iov_iter_zero(self.len(), self.inner.get()) };
     }
 }

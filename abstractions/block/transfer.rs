@@ -33,7 +33,12 @@ use super::{
         Operations,
         Request, //
     },
-    segments::bio_iter,
+    segments::{
+        bio_iter,
+        Dest,
+        Direction,
+        Source, //
+    },
 };
 use core::{
     mem::{
@@ -206,6 +211,10 @@ impl<T: Operations> Request<T> {
             return Err((self, data));
         };
         let is_write = self.op() == Op::Write;
+        let direction = match is_write {
+            true => Source::RAW,
+            false => Dest::RAW,
+        };
         let bytes = self.bytes() as usize;
         let flight: NonNull<Flight<T>> = self.memory().cast();
         // INVARIANT: We are the submitter, and the file is about to be the other user.
@@ -223,10 +232,6 @@ impl<T: Operations> Request<T> {
             })
         };
         let flight = flight.as_ptr();
-        let direction = match is_write {
-            true => bindings::ITER_SOURCE,
-            false => bindings::ITER_DEST,
-        };
         // SAFETY: The memory is ours until the transfer is submitted. With one bio the
         // segments are where they are, else they go to one of the two arrays, both of
         // which are large enough. They stay there until the request ends.
@@ -239,7 +244,10 @@ impl<T: Operations> Request<T> {
                         None => (&raw mut (*flight).own).cast(),
                     };
                     let mut iter = bindings::iov_iter::default();
-                    self.segments().copy_to(vecs, segments);
+                    match is_write {
+                        true => self.segments::<Source>().copy_to(vecs, segments),
+                        false => self.segments::<Dest>().copy_to(vecs, segments),
+                    }
                     bindings::iov_iter_bvec(&mut iter, direction, vecs, segments, bytes);
                     iter
                 }

@@ -7,13 +7,23 @@
 use super::{
     super::{
         bindings,
-        block::segments::BvecIter, //
+        errno::eopnotsupp, //
     },
     BackingFile, //
 };
-use kernel::prelude::*;
+use kernel::{
+    iov::{
+        IovIterDest,
+        IovIterSource, //
+    },
+    prelude::*, //
+};
 
 /// How a file is read or written.
+///
+/// A file that cannot be accessed so refuses with the errno that `open()` and `preadv2()`
+/// give: `EINVAL` for `direct`, `EOPNOTSUPP` for `nowait`. Its methods are not called then:
+/// they may rely on that.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Access {
     /// Past the page cache (`IOCB_DIRECT`).
@@ -35,8 +45,13 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// That of the file; `EINVAL` if it has no such position.
-    pub(crate) fn read(&self, pos: u64, iter: &mut BvecIter<'_>, access: Access) -> Result<usize> {
+    /// That of the file, or of [`Access`].
+    pub(crate) fn read(
+        &self,
+        pos: u64,
+        iter: &mut IovIterDest<'_>,
+        access: Access,
+    ) -> Result<usize> {
         let mut iocb = self.kiocb(pos, access)?;
         // SAFETY: `iocb` is for this file and `iter` for reading. It has no completion
         // function, so the call is synchronous and nothing refers to `iocb` or `iter`
@@ -49,9 +64,13 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// That of the file; `EBADF` if it is not open for writing, `EINVAL` if it has no such
-    /// position.
-    pub(crate) fn write(&self, pos: u64, iter: &mut BvecIter<'_>, access: Access) -> Result<usize> {
+    /// That of the file, or of [`Access`]; `EBADF` if it is not open for writing.
+    pub(crate) fn write(
+        &self,
+        pos: u64,
+        iter: &mut IovIterSource<'_>,
+        access: Access,
+    ) -> Result<usize> {
         let mut iocb = self.kiocb(pos, access)?;
         // SAFETY: As for `read`, but that `iter` is for writing. Freeze protection is
         // given up again.
@@ -68,16 +87,22 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if no file has such a position.
+    /// `EINVAL` if no file has such a position, and those of [`Access`].
     pub(in super::super) fn kiocb(&self, pos: u64, access: Access) -> Result<bindings::kiocb> {
         let mut ki_flags = 0;
         if access.direct {
+            if !self.has_direct() {
+                return Err(EINVAL);
+            }
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DIRECT;
         }
         if access.dsync {
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DSYNC;
         }
         if access.nowait {
+            if !self.has_nowait() {
+                return Err(eopnotsupp());
+            }
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_NOWAIT;
         }
         Ok(bindings::kiocb {

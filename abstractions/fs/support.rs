@@ -119,9 +119,7 @@ impl BackingFile {
     ///
     /// As [`loop_update_dio_alignment()`](srctree/drivers/block/loop.c).
     pub(crate) fn direct_io(&self) -> DirectIo {
-        // SAFETY: The file is alive; what it can do does not change.
-        let can = unsafe { (*self.as_ptr()).f_mode } & bindings::RUST_LOOP_CONST_FMODE_CAN_ODIRECT;
-        let allowed = can != 0;
+        let allowed = self.has_direct();
         let said = match block_device(inode(&self.file)) {
             // It says the same below.
             Some(_) => None,
