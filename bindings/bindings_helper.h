@@ -9,7 +9,6 @@
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
 #include <linux/falloc.h>
-#include <linux/mman.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
 #include <linux/timer.h>
@@ -29,7 +28,6 @@ const blk_features_t RUST_LOOP_CONST_BLK_FEAT_ROTATIONAL = BLK_FEAT_ROTATIONAL;
 const unsigned int RUST_LOOP_CONST_BLK_MQ_F_STACKING = BLK_MQ_F_STACKING;
 const unsigned int RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT = BLK_MQ_F_NO_SCHED_BY_DEFAULT;
 
-const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_READ = BLK_OPEN_READ;
 const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_WRITE = BLK_OPEN_WRITE;
 const blk_mode_t RUST_LOOP_CONST_BLK_OPEN_EXCL = BLK_OPEN_EXCL;
 
@@ -48,9 +46,6 @@ const fmode_t RUST_LOOP_CONST_FMODE_NOWAIT = FMODE_NOWAIT;
 const int RUST_LOOP_CONST_IOCB_NOWAIT = IOCB_NOWAIT;
 const int RUST_LOOP_CONST_IOCB_DIRECT = IOCB_DIRECT;
 const int RUST_LOOP_CONST_IOCB_DSYNC = IOCB_DSYNC;
-
-const unsigned long RUST_LOOP_CONST_PROT_READ_WRITE = PROT_READ | PROT_WRITE;
-const unsigned long RUST_LOOP_CONST_MAP_PRIVATE_ANONYMOUS = MAP_PRIVATE | MAP_ANONYMOUS;
 
 const gfp_t RUST_LOOP_CONST_GFP_IO_FS = __GFP_IO | __GFP_FS;
 

@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
 
-#include <linux/major.h>
-
 #include "helpers.h"
 
 unsigned int rust_loop_helper_req_op(const struct request *rq)
@@ -95,11 +93,6 @@ unsigned int rust_loop_helper_bdev_logical_block_size(struct block_device *bdev)
 unsigned int rust_loop_helper_bdev_dma_alignment(struct block_device *bdev)
 {
 	return bdev_dma_alignment(bdev);
-}
-
-bool rust_loop_helper_bdev_is_loop(struct block_device *bdev)
-{
-	return bdev->bd_disk->major == LOOP_MAJOR;
 }
 
 struct queue_limits

@@ -59,11 +59,6 @@ u64 rust_loop_helper_huge_encode_dev(dev_t dev)
 	return huge_encode_dev(dev);
 }
 
-dev_t rust_loop_helper_huge_decode_dev(u64 dev)
-{
-	return huge_decode_dev(dev);
-}
-
 /* struct kstatfs is opaque in kernel::bindings, and this is all of it we want. */
 int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize)
 {

@@ -41,10 +41,7 @@ use crate::abstractions::{
         ModuleRef,
         THIS_MODULE, //
     },
-    sync::{
-        KillableMutexGuard,
-        LockKillable as _, //
-    },
+    sync::LockKillable as _,
     sysfs::GroupRegistration,
     uapi::{
         flags,
@@ -54,7 +51,10 @@ use crate::abstractions::{
 use kernel::{
     pr_warn_once,
     prelude::*,
-    sync::Arc, //
+    sync::{
+        lock::mutex::MutexGuard,
+        Arc, //
+    }, //
 };
 
 /// The deepest stack of loop devices that one more is put on.
@@ -164,14 +164,13 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Takes the validate lock if the file is to be one on a loop device, of
-    /// whichever driver. Sleeps.
+    /// Takes the validate lock if the file is one on a loop device of this driver. Sleeps.
     pub(super) fn lock_validate(
         &self,
         below: Option<&DeviceFile>,
-    ) -> Result<Option<KillableMutexGuard<'_, ()>>> {
+    ) -> Result<Option<MutexGuard<'_, ()>>> {
         match below {
-            Some(device) if device.is_loop() || device.as_disk_of::<Self>().is_some() => {
+            Some(device) if device.as_disk_of::<Self>().is_some() => {
                 self.shared.validate.lock_killable().map(Some)
             }
             _ => Ok(None),
@@ -180,11 +179,9 @@ impl LoopDevice {
 
     /// Checks that `file` can back this device. `below` is the block device that
     /// it is, if it is one; with that of a loop device the validate lock is held.
-    /// No other lock is.
     pub(super) fn check_file(&self, file: &Candidate, below: Option<DeviceFile>) -> Result {
         // Down a stack of loop devices, each of which is bound. This ends, as
-        // stacks are built one device at a time under the validate lock. The C
-        // driver's have a lock of their own, hence the limit.
+        // stacks are built one device at a time under the validate lock.
         let mut next = below;
         for _ in 0..MAX_STACK {
             let Some(device) = next else {
@@ -198,38 +195,28 @@ impl LoopDevice {
         Err(EINVAL)
     }
 
-    /// Returns what a block device on which this one shall be put is itself on,
-    /// if that is a block device and it is a loop device.
+    /// Returns the block device that stores the data of `device`, if `device` is a loop
+    /// device of this driver and stores them in a block device.
+    ///
+    /// Devices of other drivers are opaque, those of the C loop driver as well: no interface
+    /// inside the kernel tells where they store their data, and each of them can be changed
+    /// after it was looked at.
     ///
     /// # Errors
     ///
     /// `EBADF` if it is this device, `EINVAL` if it is a loop device without a
     /// backing file.
     fn below(&self, device: &DeviceFile) -> Result<Option<DeviceFile>> {
-        if let Some(ours) = device.as_disk_of::<Self>() {
-            if core::ptr::eq(&*ours, self) {
-                return Err(EBADF);
-            }
-            let backing = ours.workers.backing().ok_or(EINVAL)?;
-            return match backing.is_run_down() {
-                true => Err(EINVAL),
-                false => Ok(backing.file().device()),
-            };
-        }
-        if !device.is_loop() {
+        let Some(ours) = device.as_disk_of::<Self>() else {
             return Ok(None);
-        }
-        let below = match device.loop_backing_device() {
-            Ok(0) => return Ok(None),
-            Ok(dev) => DeviceFile::open(dev),
-            Err(err) => Err(err),
         };
-        match below {
-            Ok(below) => Ok(Some(below)),
-            // The caller may use the device, but not what it is on, so neither may we look.
-            Err(err) if err == EPERM => Ok(None),
-            Err(err) if err == ENXIO => Err(EINVAL),
-            Err(err) => Err(err),
+        if core::ptr::eq(&*ours, self) {
+            return Err(EBADF);
+        }
+        let backing = ours.workers.backing().ok_or(EINVAL)?;
+        match backing.is_run_down() {
+            true => Err(EINVAL),
+            false => Ok(backing.file().device()),
         }
     }
 
