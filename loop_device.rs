@@ -5,13 +5,13 @@
 //! # States
 //!
 //! ```text
-//!            configure           clear_fd by the only
-//! Unbound ---------------> Bound -- opener; last close --> Rundown
-//!  ^   |                            after clear_fd or     |
-//!  |   |                            with autoclear        |
-//!  |   | remove                                           |
-//!  |   +--------> Deleting                                |
-//!  +------------------------------------------------------+
+//!            configure              clear_fd by the only
+//! Unbound ----> Binding ----> Bound -- opener; last close --> Rundown
+//!  ^   | ^         |                   after clear_fd or     |
+//!  |   | +---------+ error             with autoclear        |
+//!  |   | remove                                              |
+//!  |   +--------> Deleting                                   |
+//!  +---------------------------------------------------------+
 //!                        detached
 //! ```
 //!
@@ -22,14 +22,20 @@
 //!
 //! In this order, outermost first:
 //!
-//! 1. the *validate lock* ([`Shared::validate`]), one for all devices, held while
+//! 1. the *change lock* ([`LoopDevice::change`]) of the device, held while an ioctl changes
+//!    a device that is bound: over I/O, over waiting for the filesystem, and over freezing the
+//!    queue. Only such ioctls wait for it: no opener, no `LOOP_CLR_FD`, no other device;
+//! 2. the exclusive claim of the block device, a lock in all but name;
+//! 3. the *validate lock* ([`Shared::validate`]), one for all devices, held while
 //!    a device gets another loop device as its backing file, so that two that do
 //!    so at once cannot become each other's; and in `LOOP_CLR_FD`, so that a device
-//!    that is about to lose its file is not found bound by one of these;
-//! 2. the block layer's `open_mutex` of the disk, held in `open` and `release`;
-//! 3. the *state lock* ([`LoopDevice::state`]);
-//! 4. the limits lock of the queue, and freezing the queue;
-//! 5. the work lock, see [`crate::loop_worker`].
+//!    that is about to lose its file is not found bound by one of these. No task does I/O or
+//!    waits for a filesystem under it;
+//! 4. the block layer's `open_mutex` of the disk, held in `open` and `release`; or the limits
+//!    lock of the queue, and freezing the queue;
+//! 5. the *state lock* ([`LoopDevice::state`]), which protects the state and nothing else. No
+//!    task sleeps under it but for memory;
+//! 6. the work lock, see [`crate::loop_worker`].
 //!
 //! With the queue frozen or its limits locked, nothing enters a filesystem. The
 //! lock of the control device ([`control`]) is taken with none of these held,
@@ -50,12 +56,11 @@ use self::backing::Backing;
 use crate::{
     abstractions::{
         block::{
-            bdev::BlockDevice,
             disk::{
                 Disk,
                 DiskOperations,
                 DiskVTable,
-                OpenMode,
+                IoctlCaller,
                 Releasing, //
             },
             mq::{
@@ -63,14 +68,13 @@ use crate::{
                 Request, //
             },
             registration::DISK_MAX_PARTS,
-            transfer::TransferContext,
+            transfer::SegmentArrays,
         },
         fs::NoIoMappings,
         module::{
             ModuleRef,
             THIS_MODULE, //
         },
-        sync::LockKillable as _,
         sysfs::GroupRegistration,
         workqueue::OwnedQueue, //
     },
@@ -78,7 +82,13 @@ use crate::{
         Queued,
         Running, //
     },
-    loop_worker::Workers,
+    loop_worker::{
+        device_queue::{
+            QueueLease,
+            QueuePool, //
+        },
+        Workers, //
+    },
 };
 use kernel::{
     new_mutex,
@@ -105,17 +115,32 @@ pub(crate) struct Shared {
     nearby: Arc<OwnedQueue>,
     /// For workers that write swap.
     swap: Arc<OwnedQueue>,
+    /// For all other workers, of one device each.
+    queues: Arc<QueuePool>,
+    /// For the direct I/O of all devices.
+    arrays: Arc<SegmentArrays>,
 }
 
 impl Shared {
-    fn new(partitions: Partitions) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
+    fn new(partitions: Partitions) -> Result<impl PinInit<Self>> {
+        let nearby = Arc::new(
+            OwnedQueue::new_bound_freezable(c"rust_loop_nearby")?,
+            GFP_KERNEL,
+        )?;
+        let swap = OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?;
+        let swap = Arc::new(swap, GFP_KERNEL)?;
+        let no_io_mappings = Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?;
+        let queues = Arc::pin_init(QueuePool::new(nearby.clone()), GFP_KERNEL)?;
+        let arrays = Arc::new(SegmentArrays::new()?, GFP_KERNEL)?;
+        Ok(pin_init!(Self {
             validate <- new_mutex!((), "rust_loop_validate"),
-            no_io_mappings: Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?,
+            no_io_mappings,
             partitions,
-            nearby: Arc::new(OwnedQueue::new_bound_freezable(c"rust_loop_nearby")?, GFP_KERNEL)?,
-            swap: Arc::new(OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?, GFP_KERNEL)?,
-        })
+            nearby,
+            swap,
+            queues,
+            arrays,
+        }))
     }
 }
 
@@ -165,8 +190,10 @@ pub(crate) struct LoopDevice {
     name: CString,
     shared: Arc<Shared>,
     workers: Workers,
-    /// What direct I/O takes; empty until there is some.
-    transfers: Arc<TransferContext>,
+    /// See the head of this file.
+    #[pin]
+    change: Mutex<()>,
+    /// See the head of this file.
     #[pin]
     state: Mutex<State>,
 }
@@ -175,6 +202,8 @@ pub(crate) struct LoopDevice {
 enum State {
     /// There is no backing file.
     Unbound,
+    /// An ioctl is about to give the device one, having asked the filesystem about it.
+    Binding,
     /// There is one.
     Bound(Bound),
     /// There is one to be let go when the last user closes the device; others
@@ -186,7 +215,10 @@ enum State {
 
 /// What exists while a device has a backing file.
 struct Bound {
+    // Dropped before the lease is.
     backing: Arc<Backing>,
+    /// Gives the workqueue of the device back.
+    queue: QueueLease,
     /// `None` if the attributes could not be created, which is no reason not to
     /// be a disk.
     _sysfs: Option<GroupRegistration<LoopDevice>>,
@@ -229,35 +261,41 @@ impl State {
 
 impl LoopDevice {
     fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let workers = Workers::new(&name, shared.nearby.clone(), shared.swap.clone())?;
-        let deferred = CString::try_from_fmt(fmt!("{}_done", &*name))?;
-        let transfers = Arc::new(TransferContext::new(deferred), GFP_KERNEL)?;
+        let workers = Workers::new(shared.nearby.clone(), shared.swap.clone())?;
         Arc::pin_init(
             pin_init!(Self {
                 number,
                 name,
                 shared,
                 workers,
-                transfers,
+                change <- new_mutex!((), "rust_loop_change"),
                 state <- new_mutex!(State::Unbound, "rust_loop_state"),
             }),
             GFP_KERNEL,
         )
     }
 
-    /// Returns whether the device has no backing file just now. Does not wait for
-    /// who may be about to change that.
+    /// Returns whether the device has no backing file, and is not about to get one.
     fn is_unbound(&self) -> bool {
-        self.workers.backing().is_none()
+        matches!(*self.state.lock(), State::Unbound)
+    }
+
+    /// Returns the backing file of a bound device.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the device is not bound.
+    fn bound_backing(&self) -> Result<Arc<Backing>> {
+        Ok(self.state.lock().bound()?.backing.clone())
     }
 
     /// Keeps everybody out of a device that is to be removed.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is in use, `EINTR` if the task is killed.
+    /// `EBUSY` if it is in use.
     fn start_deleting(&self, disk: &Disk<Self>) -> Result {
-        let mut state = self.state.lock_killable()?;
+        let mut state = self.state.lock();
         if !matches!(*state, State::Unbound) || disk.openers() > 0 {
             return Err(EBUSY);
         }
@@ -282,8 +320,8 @@ impl DiskOperations for LoopDevice {
     };
 
     fn open(this: ArcBorrow<'_, Self>, _disk: &Disk<Self>) -> Result {
-        match *this.state.lock_killable()? {
-            State::Unbound | State::Bound(_) => Ok(()),
+        match *this.state.lock() {
+            State::Unbound | State::Binding | State::Bound(_) => Ok(()),
             State::Rundown(_) | State::Deleting => Err(ENXIO),
         }
     }
@@ -306,22 +344,20 @@ impl DiskOperations for LoopDevice {
 
     fn ioctl(
         this: ArcBorrow<'_, Self>,
-        bdev: &BlockDevice<Self>,
-        mode: OpenMode,
+        caller: &IoctlCaller<'_, Self>,
         cmd: u32,
         arg: usize,
     ) -> Result<i32> {
-        ioctl::native(this, bdev, mode, cmd, arg)
+        ioctl::native(this, caller, cmd, arg)
     }
 
     fn compat_ioctl(
         this: ArcBorrow<'_, Self>,
-        bdev: &BlockDevice<Self>,
-        mode: OpenMode,
+        caller: &IoctlCaller<'_, Self>,
         cmd: u32,
         arg: usize,
     ) -> Result<i32> {
-        ioctl::compat(this, bdev, mode, cmd, arg)
+        ioctl::compat(this, caller, cmd, arg)
     }
 }
 

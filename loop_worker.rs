@@ -32,9 +32,11 @@
 //! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
 //! let go when a worker is freed, at the latest when [`Workers`] is dropped.
 
+pub(crate) mod device_queue;
 mod execution;
 mod executors;
 pub(crate) mod report;
+mod tree;
 
 use crate::{
     abstractions::{
@@ -60,6 +62,7 @@ use crate::{
         timer::{
             self,
             Jiffies,
+            Jiffies64,
             Timer,
             TimerCallback, //
         },
@@ -67,10 +70,7 @@ use crate::{
     },
     idle_timeout_secs,
     loop_cmd::{
-        stats::{
-            Stats,
-            Totals, //
-        },
+        stats::Stats,
         Queued, //
     },
     loop_device::{
@@ -81,18 +81,11 @@ use crate::{
 use executors::{
     Dispatch,
     Executors,
-    Queues,
     ANYWHERE,
     NEARBY, //
 };
 use kernel::{
     prelude::*,
-    rbtree::{
-        self,
-        RBTree,
-        RBTreeNode,
-        RBTreeNodeReservation, //
-    },
     sync::{
         aref::ARef,
         Arc, //
@@ -102,6 +95,10 @@ use kernel::{
         new_work,
         Work, //
     },
+};
+use tree::{
+    Freed,
+    WorkerTree, //
 };
 
 /// The workers of one device.
@@ -113,21 +110,17 @@ pub(crate) struct Workers {
 }
 
 impl Workers {
-    /// Makes a set of workers that has only the rootcg queue. `name` is that of the
-    /// workqueue; `nearby` is the one for lone commands and `swap` that for swap, of all
-    /// devices. May sleep.
+    /// Makes a set of workers that has only the rootcg queue. `nearby` is the workqueue for
+    /// lone commands and `swap` that for swap, of all devices. There is no other one until the
+    /// device has a backing file. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(name: &CStr, nearby: Arc<OwnedQueue>, swap: Arc<OwnedQueue>) -> Result<Self> {
-        let anywhere = Arc::new(OwnedQueue::new_unbound_freezable(name)?, GFP_KERNEL)?;
-        let dispatch = Dispatch::new(Queues {
-            anywhere: anywhere.clone(),
-            swap,
-        });
+    pub(crate) fn new(nearby: Arc<OwnedQueue>, swap: Arc<OwnedQueue>) -> Result<Self> {
+        let dispatch = Dispatch::new(swap);
         let set = Arc::pin_init(Timer::new(WorkerSet::new(dispatch)), GFP_KERNEL)?;
-        let executors = Executors::new(anywhere, nearby, set.clone());
+        let executors = Executors::new(nearby, set.clone());
         let worker = |whose| {
             let stats = Arc::new(Stats::new(), GFP_KERNEL)?;
             Arc::pin_init(LoopWorker::new(set.clone(), whose, stats), GFP_KERNEL)
@@ -165,7 +158,7 @@ impl Workers {
                 // Charged to nobody: the block layer would make this thread wait for the
                 // limits of one cgroup, and all the others, who want memory, with it.
                 _ if rq.is_swap() => (swap, &self.swap, None),
-                Some(to) => match self.find_or_make(tree, to.blkcg()) {
+                Some(to) => match self.get_or_create(tree, to.blkcg()) {
                     Some(worker) => (&mut worker.cmds, &worker.work, charge),
                     None => {
                         *fallbacks += 1;
@@ -193,32 +186,30 @@ impl Workers {
         }
     }
 
-    /// Returns the worker of `css`, or `None` if there is no memory to make one.
+    /// Returns the worker of `css`, or `None` if there is no memory to create one.
     /// Called under the work lock, so it cannot wait for memory.
-    fn find_or_make<'a>(
+    fn get_or_create<'a>(
         &self,
-        tree: &'a mut RBTree<CssKey, CssWorker>,
+        tree: &'a mut WorkerTree,
         css: &BlkcgCss,
     ) -> Option<&'a mut CssWorker> {
-        match tree.entry(css.key()) {
-            rbtree::Entry::Occupied(entry) => Some(entry.into_mut()),
-            rbtree::Entry::Vacant(entry) => {
-                let node = RBTreeNodeReservation::new(GFP_NOWAIT).ok()?;
-                let stats = Arc::new(Stats::new(), GFP_NOWAIT).ok()?;
-                let work = LoopWorker::new(self.set.clone(), Whose::Css(css.get()), stats);
-                let worker = CssWorker {
-                    cmds: CmdQueue::new(),
-                    work: Arc::pin_init(work, GFP_NOWAIT).ok()?,
-                };
-                Some(entry.insert(worker, node))
-            }
-        }
+        tree.get_or_create(css, || {
+            let stats = Arc::new(Stats::new(), GFP_NOWAIT)?;
+            let work = LoopWorker::new(self.set.clone(), Whose::Css(css.get()), stats);
+            Arc::pin_init(work, GFP_NOWAIT)
+        })
     }
 
-    /// Says for which backing file new requests are. Returns what it was before,
-    /// which commands that are under way may still hold. Any context.
+    /// Says for which backing file new requests are, and lets workers run on its workqueue.
+    /// Returns the one before, which commands that are under way may still hold. Any context.
     pub(crate) fn set_backing(&self, backing: Arc<Backing>) -> Option<Arc<Backing>> {
-        self.set.inner.with(|inner| inner.backing.replace(backing))
+        let queue = backing.queue().clone();
+        let (old, old_queue) = self.set.inner.with(|inner| {
+            let old_queue = inner.dispatch.set_queue(Some(queue));
+            (inner.backing.replace(backing), old_queue)
+        });
+        drop(old_queue);
+        old
     }
 
     /// Returns the backing file that new requests are for. Any context.
@@ -233,13 +224,19 @@ impl Workers {
     /// This does not wait for workers, as it is called with `open_mutex` held:
     /// what they do in a backing filesystem can depend on that.
     pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
-        // What leaves the tree is dropped outside the lock.
-        let mut freed = RBTree::new();
-        let backing = self.set.inner.with(|inner| {
-            inner.free_idle(&mut freed, |_| None);
-            inner.backing.take()
+        let (backing, old_queue) = self.set.inner.with(|inner| {
+            let old_queue = inner.dispatch.set_queue(None);
+            (inner.backing.take(), old_queue)
         });
-        drop(freed);
+        drop(old_queue);
+        let mut from = Some(CssKey::FIRST);
+        while let Some(key) = from {
+            let mut freed = Freed::new();
+            from = self
+                .set
+                .inner
+                .with(|inner| inner.tree.remove_batch(key, &mut freed));
+        }
         backing
     }
 
@@ -254,17 +251,14 @@ impl Workers {
 
 impl Drop for Workers {
     fn drop(&mut self) {
-        // Nobody queues commands any more. Let workers that have run dry return,
-        // and see to it that the timer does not hold a worker, and thereby the
-        // set that the timer is in, when we let go of that. One that is nearby, or on
-        // its way there, has nothing to do or finds that it has been freed.
+        // No request is queued any more. A worker that is about to return, or on its way to
+        // run, has nothing to do or finds that it has been freed. It keeps the set until it
+        // has returned. The timer must not hold a worker, and thereby the set that the timer
+        // is in.
         Executors::finish(&self.executors);
         self.set.shutdown();
         // Workers refer to the set they are in, so they do not go by themselves.
-        let tree = self
-            .set
-            .inner
-            .with(|inner| core::mem::take(&mut inner.tree));
+        let tree = self.set.inner.with(|inner| inner.tree.take());
         drop(tree);
     }
 }
@@ -285,12 +279,10 @@ struct Inner {
     /// The swap queue.
     swap: CmdQueue,
     /// The workers of other cgroups.
-    tree: RBTree<CssKey, CssWorker>,
+    tree: WorkerTree,
     /// How many commands went to the rootcg queue because there was no memory
     /// to make a worker.
     fallbacks: u64,
-    /// What workers have done that have been freed.
-    gone: Totals,
     /// Where workers run.
     dispatch: Dispatch,
 }
@@ -302,61 +294,10 @@ impl Inner {
             Whose::Root => Some(&mut self.root),
             Whose::Swap => Some(&mut self.swap),
             Whose::Css(css) => {
-                let found = self.tree.get_mut(&css.key())?;
+                let found = self.tree.get_mut(css)?;
                 core::ptr::eq(&*found.work, worker).then_some(&mut found.cmds)
             }
         }
-    }
-
-    /// Takes an idle worker out of the tree.
-    fn remove(&mut self, css: &BlkcgCss) -> Option<RBTreeNode<CssKey, CssWorker>> {
-        let key = css.key();
-        let worker = self.tree.get(&key).filter(|worker| !worker.is_in_use())?;
-        self.gone.add(&worker.work.stats.totals());
-        self.tree.remove_node(&key)
-    }
-
-    /// Moves idle workers from the tree to `freed`: those whose cgroup is gone,
-    /// and those for which `keep_for`, which is told since when the worker is idle,
-    /// returns `None`. Returns when to look again, in jiffies: the least of what it
-    /// returns for the others, and soon if the backing file has something pending
-    /// for one, as nobody tells us when that ends. A worker that has something to do
-    /// comes by itself.
-    fn free_idle(
-        &mut self,
-        freed: &mut RBTree<CssKey, CssWorker>,
-        keep_for: impl Fn(Jiffies) -> Option<Jiffies>,
-    ) -> Option<Jiffies> {
-        let mut least: Option<Jiffies> = None;
-        let Self { tree, gone, .. } = self;
-        let mut cursor = tree.cursor_front_mut();
-        while let Some(at) = cursor {
-            let worker = at.current().1;
-            if worker.cmds.scheduled {
-                cursor = at.move_next();
-                continue;
-            }
-            let keep = if worker.is_in_use() {
-                Some(Jiffies::MAX)
-            } else if worker.work.is_dying() {
-                None
-            } else {
-                keep_for(worker.cmds.idle_since)
-            };
-            match keep {
-                None => {
-                    gone.add(&worker.work.stats.totals());
-                    let (next, node) = at.remove_current();
-                    freed.insert(node);
-                    cursor = next;
-                }
-                Some(left) => {
-                    least = Some(least.map_or(left, |other| other.min(left)));
-                    cursor = at.move_next();
-                }
-            }
-        }
-        least
     }
 }
 
@@ -365,6 +306,8 @@ impl Inner {
 struct CssWorker {
     cmds: CmdQueue,
     work: Arc<LoopWorker>,
+    /// By which time it is listed, see [`tree`].
+    listed: Jiffies64,
 }
 
 impl CssWorker {
@@ -430,9 +373,8 @@ impl WorkerSet {
                     backing: None,
                     root: CmdQueue::new(),
                     swap: CmdQueue::new(),
-                    tree: RBTree::new(),
+                    tree: WorkerTree::new(),
                     fallbacks: 0,
-                    gone: Totals::default(),
                     dispatch,
                 },
                 "rust_loop_work_lock"
@@ -478,7 +420,7 @@ impl WorkerSet {
         unfinished: u32,
     ) -> Option<RequestList<LoopDevice>> {
         // What leaves the tree is dropped outside the lock.
-        let mut freed = None;
+        let mut freed = Freed::new();
         this.inner.with(|inner| {
             let detached = inner.backing.is_none();
             let cmds = inner.queue_of(worker)?;
@@ -495,14 +437,14 @@ impl WorkerSet {
             }
             cmds.scheduled = false;
             cmds.executing = false;
-            cmds.idle_since = timer::jiffies();
+            let now = timer::jiffies();
+            cmds.idle_since = now;
             if let Whose::Css(css) = &worker.whose {
-                let idle_since = cmds.idle_since;
                 if detached || css.is_dying() {
-                    freed = inner.remove(css);
+                    inner.tree.remove_unused(css, &mut freed);
                 }
-                if freed.is_none() {
-                    this.reduce(idle_since.wrapping_add(next_look(idle_timeout())));
+                if !inner.tree.is_empty() {
+                    this.reduce(now.wrapping_add(first_look()));
                 }
             }
             None
@@ -510,15 +452,14 @@ impl WorkerSet {
     }
 }
 
-/// How often idle workers are looked at, in seconds: nobody tells us when a cgroup
-/// is removed, and it cannot go while a worker holds it.
-const LOOK_EVERY_SECS: u32 = 2;
-
-/// Returns when to look at idle workers, the first of which may have to go in
-/// `left` jiffies.
-fn next_look(left: Jiffies) -> Jiffies {
-    left.min(timer::secs_to_jiffies(LOOK_EVERY_SECS))
+/// Returns when the timer looks for the first time after a worker became idle.
+fn first_look() -> Jiffies {
+    idle_timeout().min(timer::secs_to_jiffies(FIRST_LOOK_SECS))
 }
+
+/// How soon the timer looks after a worker became idle, in seconds: its cgroup may have been
+/// removed.
+const FIRST_LOOK_SECS: u32 = 2;
 
 fn idle_timeout() -> Jiffies {
     timer::secs_to_jiffies(idle_timeout_secs.get().unsigned_abs())
@@ -528,25 +469,17 @@ impl TimerCallback for WorkerSet {
     // What it does can wait.
     const DEFERRABLE: bool = true;
 
-    /// Frees the workers that have been idle for long enough or have lost their
-    /// cgroup.
+    /// Frees workers that have been idle for long enough or whose cgroup has been removed.
     fn expired(this: &Timer<Self>) {
-        let timeout = idle_timeout();
         // What leaves the tree is dropped outside the lock.
-        let mut freed = RBTree::new();
+        let mut freed = Freed::new();
         this.inner.with(|inner| {
-            let now = timer::jiffies();
-            let left = inner.free_idle(&mut freed, |idle_since| {
-                // Unsigned and wrapping, as jiffies are.
-                timeout
-                    .checked_sub(now.wrapping_sub(idle_since))
-                    .filter(|&left| left > 0)
-            });
-            if let Some(left) = left {
-                this.reduce(now.wrapping_add(next_look(left)));
+            if let Some(again) = inner.tree.reap(idle_timeout(), &mut freed) {
+                let delay = again.saturating_sub(timer::jiffies64());
+                // What is longer than a `Jiffies` is looked at too early.
+                this.reduce_to(delay.try_into().unwrap_or(Jiffies::MAX / 2));
             }
         });
-        drop(freed);
     }
 }
 

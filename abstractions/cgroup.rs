@@ -94,6 +94,16 @@ css!(MemcgCss);
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct CssKey(usize);
 
+impl CssKey {
+    /// The first of all keys, which no css has.
+    pub(crate) const FIRST: Self = Self(0);
+
+    /// Returns the key after this one, whether or not a css has it.
+    pub(crate) fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
+}
+
 impl BlkcgCss {
     /// Returns the css to which `bio` is charged, or `None` if there is none or
     /// it is the root's.

@@ -171,11 +171,14 @@ impl Candidate {
     ///
     /// `EBADF` if there is none, `EINVAL` if the file cannot be read and written
     /// by the kernel.
-    pub(crate) fn fget(fd: u32) -> Result<Self> {
+    ///
+    /// # Safety
+    ///
+    /// No system call that has an `fdget_pos` reference may be in progress in the current
+    /// task. An ioctl has none.
+    pub(super) unsafe fn fget(fd: u32) -> Result<Self> {
         let file = LocalFile::fget(fd)?;
-        // SAFETY: This is called from an ioctl on another file. No syscall that
-        // holds an `fdget_pos` reference can be in progress on this thread, for
-        // an ioctl does not take one.
+        // SAFETY: The caller vouches for that.
         let file = unsafe { LocalFile::assume_no_fdget_pos(file) };
         let this = Self(file);
         // SAFETY: The file is alive, and so are its operations.
@@ -230,10 +233,11 @@ fn is_open_for_write(file: &File) -> bool {
     unsafe { (*file.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
 }
 
-/// Returns the block device that `inode`, of a file that the caller holds, stands
-/// for.
-pub(super) fn block_device(inode: *mut bindings::inode) -> Option<NonNull<bindings::block_device>> {
-    // SAFETY: Callers pass the inode of a file that they hold.
+/// Returns the block device that `file` is open on, if it is one. It lives as long as the
+/// file.
+pub(super) fn block_device(file: &File) -> Option<NonNull<bindings::block_device>> {
+    let inode = inode(file);
+    // SAFETY: The file is alive, hence its inode is.
     unsafe {
         bindings::rust_loop_helper_s_isblk(inode)
             .then(|| NonNull::new(bindings::I_BDEV(inode)))
@@ -361,10 +365,10 @@ impl BackingFile {
     ///
     /// That of the filesystem.
     pub(crate) fn size(&self) -> Result<u64> {
-        let inode = inode(&self.file);
-        if block_device(inode).is_some() {
+        if block_device(&self.file).is_some() {
             // SAFETY: The file is alive, hence the inode is.
-            return Ok(unsafe { bindings::rust_loop_helper_i_size_read(inode) }.try_into()?);
+            let size = unsafe { bindings::rust_loop_helper_i_size_read(inode(&self.file)) };
+            return Ok(size.try_into()?);
         }
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
         // SAFETY: The file is alive; `stat` is valid for writes.
@@ -457,7 +461,7 @@ impl BackingFile {
     /// What the block device below the file can do: the file itself if it is a
     /// device, else that which its filesystem is on.
     pub(crate) fn below(&self) -> Below {
-        let own = block_device(inode(&self.file));
+        let own = block_device(&self.file);
         let Some(bdev) = self.device_below().map(NonNull::as_ptr) else {
             return Below::default();
         };
@@ -477,7 +481,7 @@ impl BackingFile {
     fn device_below(&self) -> Option<NonNull<bindings::block_device>> {
         let inode = inode(&self.file);
         // SAFETY: The file is alive, hence its superblock is.
-        block_device(inode).or_else(|| NonNull::new(unsafe { (*(*inode).i_sb).s_bdev }))
+        block_device(&self.file).or_else(|| NonNull::new(unsafe { (*(*inode).i_sb).s_bdev }))
     }
 
     /// Returns the file as one on a block device, if it is that.

@@ -20,7 +20,10 @@ use kernel::{
     prelude::*,
     str::as_char_ptr_in_const_context,
     sync::Arc,
-    types::Opaque, //
+    types::{
+        ForeignOwnable,
+        Opaque, //
+    },
 };
 
 /// A driver of a misc device.
@@ -49,6 +52,7 @@ impl<T: MiscOperations> MiscVTable<T> {
         let mut fops: bindings::file_operations = pin_init::zeroed();
         fops.owner = module.as_ptr();
         fops.open = Some(Self::open_callback);
+        fops.release = Some(Self::release_callback);
         fops.unlocked_ioctl = Some(Self::ioctl_callback);
         fops.compat_ioctl = Some(Self::ioctl_callback);
         fops.llseek = Some(bindings::noop_llseek);
@@ -65,9 +69,33 @@ impl<T: MiscOperations> MiscVTable<T> {
         inode: *mut bindings::inode,
         file: *mut bindings::file,
     ) -> c_int {
-        // SAFETY: Both come from the VFS. `private_data` stays what `misc_open`
-        // has set it to: the `struct miscdevice`.
-        unsafe { bindings::nonseekable_open(inode, file) }
+        // SAFETY: `misc_open` has set `private_data` to the `struct miscdevice` of a
+        // `MiscRegistration<T>`. It holds the lock that `misc_deregister` takes, so that the
+        // registration stays for now.
+        let data = unsafe {
+            let misc: *mut Opaque<bindings::miscdevice> = (*file).private_data.cast();
+            (*container_of!(misc, MiscRegistration<T>, misc))
+                .data
+                .clone()
+        };
+        // SAFETY: Both come from the VFS. `private_data` is for the driver from here on: a
+        // reference of the file, which may outlive the registration.
+        unsafe {
+            (*file).private_data = data.into_foreign();
+            bindings::nonseekable_open(inode, file)
+        }
+    }
+
+    /// # Safety
+    ///
+    /// Called by the VFS only, once, for a file opened by [`Self::open_callback`].
+    unsafe extern "C" fn release_callback(
+        _inode: *mut bindings::inode,
+        file: *mut bindings::file,
+    ) -> c_int {
+        // SAFETY: `open_callback` has put it there, and this is the last use of the file.
+        drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign((*file).private_data) });
+        0
     }
 
     /// # Safety
@@ -78,14 +106,9 @@ impl<T: MiscOperations> MiscVTable<T> {
         cmd: c_uint,
         arg: c_ulong,
     ) -> c_long {
-        // SAFETY: `misc_open` has set `private_data` to the `struct miscdevice`
-        // of a `MiscRegistration<T>`. That lives while the module is loaded,
-        // which the open file sees to.
-        let this = unsafe {
-            let misc: *mut Opaque<bindings::miscdevice> = (*file).private_data.cast();
-            &*container_of!(misc, MiscRegistration<T>, misc)
-        };
-        match this.data.ioctl(cmd, arg) {
+        // SAFETY: `open_callback` has put it there, and it stays until the file is released.
+        let this = unsafe { <Arc<T> as ForeignOwnable>::borrow((*file).private_data) };
+        match this.ioctl(cmd, arg) {
             Ok(ret) => ret as c_long,
             Err(err) => err.to_errno() as c_long,
         }
@@ -94,8 +117,8 @@ impl<T: MiscOperations> MiscVTable<T> {
 
 /// A misc device that is in the system while this lives.
 ///
-/// A driver should register it last and release it with the module: files that
-/// are open on it hold the module, not this.
+/// A file that is open on it has a reference to the driver's data of its own, so that it
+/// may outlive this.
 ///
 /// # Invariants
 ///

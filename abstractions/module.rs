@@ -5,7 +5,10 @@
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
 use super::bindings;
-use kernel::ThisModule;
+use kernel::{
+    prelude::*,
+    ThisModule, //
+};
 
 /// The module that this crate is.
 ///
@@ -21,12 +24,18 @@ pub(crate) static THIS_MODULE: ThisModule = {
 pub(crate) struct ModuleRef(&'static ThisModule);
 
 impl ModuleRef {
-    /// Takes a reference, for which the caller must have one already: say, that
-    /// of the open file which it is working for. Any context.
-    pub(crate) fn get(module: &'static ThisModule) -> Self {
+    /// Takes a reference. Any context.
+    ///
+    /// # Errors
+    ///
+    /// `ENODEV` if the module is about to be unloaded. That cannot be while the caller works
+    /// for an open file of the module, which has a reference of its own.
+    pub(crate) fn try_get(module: &'static ThisModule) -> Result<Self> {
         // SAFETY: `ThisModule` is the module that this code is in.
-        unsafe { bindings::__module_get(module.as_ptr()) };
-        Self(module)
+        match unsafe { bindings::rust_loop_helper_try_module_get(module.as_ptr()) } {
+            true => Ok(Self(module)),
+            false => Err(ENODEV),
+        }
     }
 }
 

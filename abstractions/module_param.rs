@@ -101,7 +101,7 @@ impl IntParam {
 }
 
 /// How an [`IntParam`] is read and written.
-pub(crate) static INT_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
+static INT_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
     flags: 0,
     set: Some(IntParam::set_callback),
     get: Some(IntParam::get_callback),
@@ -159,7 +159,7 @@ impl BoolParam {
 }
 
 /// How a [`BoolParam`] is read and written. It may be given without a value.
-pub(crate) static BOOL_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
+static BOOL_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
     flags: bindings::RUST_LOOP_CONST_KERNEL_PARAM_OPS_FL_NOARG,
     set: Some(BoolParam::set_callback),
     get: Some(BoolParam::get_callback),
@@ -167,16 +167,23 @@ pub(crate) static BOOL_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_
 };
 
 /// A type of parameter.
-pub(crate) trait Param: 'static {
+///
+/// # Safety
+///
+/// The functions of [`Self::OPS`] must take the argument of the parameter for one of this
+/// type.
+pub(crate) unsafe trait Param: 'static {
     /// How it is read and written.
     const OPS: &'static bindings::kernel_param_ops;
 }
 
-impl Param for IntParam {
+// SAFETY: They take it for an `IntParam`.
+unsafe impl Param for IntParam {
     const OPS: &'static bindings::kernel_param_ops = &INT_PARAM_OPS;
 }
 
-impl Param for BoolParam {
+// SAFETY: They take it for a `BoolParam`.
+unsafe impl Param for BoolParam {
     const OPS: &'static bindings::kernel_param_ops = &BOOL_PARAM_OPS;
 }
 

@@ -21,6 +21,15 @@ pub(crate) fn jiffies() -> Jiffies {
     unsafe { bindings::rust_loop_helper_jiffies() }
 }
 
+/// Time in units of 1/HZ seconds, counted from boot. It does not wrap around.
+pub(crate) type Jiffies64 = u64;
+
+/// Returns the present time. Any context.
+pub(crate) fn jiffies64() -> Jiffies64 {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::rust_loop_helper_get_jiffies_64() }
+}
+
 /// Returns whether it is `then` or later (`time_after_eq`), if `then` is less than half of
 /// all jiffies away.
 pub(crate) fn is_past(then: Jiffies) -> bool {
@@ -111,6 +120,12 @@ impl<T: TimerCallback> Timer<T> {
         // SAFETY: By the type invariant the timer is initialised. It is shut
         // down before `self` goes away.
         unsafe { bindings::timer_reduce(self.timer.get(), expires) };
+    }
+
+    /// Makes the timer expire in `delay` or when it would have expired already, whichever is
+    /// earlier. Any context.
+    pub(crate) fn reduce_to(&self, delay: Jiffies) {
+        self.reduce(jiffies().wrapping_add(delay));
     }
 
     /// Stops the timer for good: when this returns the callback is not running

@@ -5,13 +5,13 @@
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use super::bindings;
-use core::{
-    ops::Deref,
-    ptr::NonNull, //
-};
+use core::ptr::NonNull;
 use kernel::{
     prelude::*,
-    workqueue::Queue, //
+    workqueue::{
+        Queue,
+        RawWorkItem, //
+    },
 };
 
 /// A workqueue that is destroyed when this is dropped.
@@ -85,19 +85,19 @@ impl OwnedQueue {
         self.0.as_ptr()
     }
 
-    /// Waits until everything that was queued before this call has run. Sleeps.
-    pub(crate) fn flush(&self) {
-        // SAFETY: By the type invariant the workqueue is live.
-        unsafe { bindings::__flush_workqueue(self.0.as_ptr()) };
-    }
-}
-
-impl Deref for OwnedQueue {
-    type Target = Queue;
-
-    fn deref(&self) -> &Queue {
+    /// Queues a work item. Any context. Returns an error with the item if that is queued
+    /// already, for the kinds of pointers for which that is possible.
+    ///
+    /// Delayed work items cannot be queued: their timer does not belong to the workqueue,
+    /// and could expire after that has been destroyed. So there is no `Deref` to
+    /// [`Queue`].
+    pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
+    where
+        W: RawWorkItem<ID> + Send + 'static,
+    {
         // SAFETY: By the type invariant the workqueue lives as long as `self`.
-        unsafe { Queue::from_raw(self.0.as_ptr()) }
+        let queue = unsafe { Queue::from_raw(self.0.as_ptr()) };
+        queue.enqueue(item)
     }
 }
 

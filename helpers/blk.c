@@ -136,6 +136,48 @@ void rust_loop_helper_blk_mq_unfreeze_queue(struct request_queue *q, unsigned in
 	blk_mq_unfreeze_queue(q, memflags);
 }
 
+/*
+ * Call a function for the disk, which is the first in its table, and for each of its
+ * partitions. A partition that is removed meanwhile stays until the function has returned.
+ * The result is the first error, after all have been called.
+ */
+static int disk_for_each_bdev(struct gendisk *disk, int (*func)(struct block_device *bdev))
+{
+	struct block_device *bdev;
+	unsigned long idx;
+	int ret = 0, err;
+
+	rcu_read_lock();
+	xa_for_each(&disk->part_tbl, idx, bdev) {
+		if (!kobject_get_unless_zero(&bdev->bd_device.kobj))
+			continue;
+		rcu_read_unlock();
+		err = func(bdev);
+		if (!ret)
+			ret = err;
+		put_device(&bdev->bd_device);
+		rcu_read_lock();
+	}
+	rcu_read_unlock();
+	return ret;
+}
+
+int rust_loop_helper_disk_sync(struct gendisk *disk)
+{
+	return disk_for_each_bdev(disk, sync_blockdev);
+}
+
+static int invalidate(struct block_device *bdev)
+{
+	invalidate_bdev(bdev);
+	return 0;
+}
+
+void rust_loop_helper_disk_invalidate(struct gendisk *disk)
+{
+	disk_for_each_bdev(disk, invalidate);
+}
+
 void rust_loop_helper_queue_limits_cancel_update(struct request_queue *q)
 {
 	queue_limits_cancel_update(q);

@@ -46,6 +46,8 @@ struct device *rust_loop_helper_disk_to_dev(struct gendisk *disk);
 struct gendisk *rust_loop_helper_dev_to_disk(struct device *dev);
 unsigned int rust_loop_helper_blk_mq_freeze_queue(struct request_queue *q);
 void rust_loop_helper_blk_mq_unfreeze_queue(struct request_queue *q, unsigned int memflags);
+int rust_loop_helper_disk_sync(struct gendisk *disk);
+void rust_loop_helper_disk_invalidate(struct gendisk *disk);
 void rust_loop_helper_queue_limits_cancel_update(struct request_queue *q);
 void rust_loop_helper_disk_set_suppress_part_scan(struct gendisk *disk, bool suppress);
 void rust_loop_helper_dev_set_uevent_suppress(struct device *dev, int val);
@@ -85,6 +87,9 @@ void rust_loop_helper_kiocb_end_write(struct kiocb *iocb);
 u64 rust_loop_helper_huge_encode_dev(dev_t dev);
 int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize);
 
+/* module.c */
+bool rust_loop_helper_try_module_get(struct module *module);
+
 /* sched.c */
 unsigned int rust_loop_helper_current_set_flags(unsigned int flags);
 void rust_loop_helper_current_restore_flags(unsigned int orig, unsigned int flags);
@@ -105,6 +110,7 @@ void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long fla
 void rust_loop_helper_timer_setup(struct timer_list *timer, void (*func)(struct timer_list *),
 				  unsigned int flags);
 unsigned long rust_loop_helper_jiffies(void);
+u64 rust_loop_helper_get_jiffies_64(void);
 unsigned int rust_loop_helper_jiffies_to_msecs(unsigned long j);
 
 /* workqueue.c */

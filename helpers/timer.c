@@ -15,6 +15,11 @@ unsigned long rust_loop_helper_jiffies(void)
 	return jiffies;
 }
 
+u64 rust_loop_helper_get_jiffies_64(void)
+{
+	return get_jiffies_64();
+}
+
 unsigned int rust_loop_helper_jiffies_to_msecs(unsigned long j)
 {
 	return jiffies_to_msecs(j);

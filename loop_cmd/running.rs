@@ -22,8 +22,8 @@ use crate::{
                 SECTOR_SIZE, //
             },
             transfer::{
+                SegmentArrays,
                 Transfer,
-                TransferContext,
                 Within, //
             },
         },
@@ -34,6 +34,7 @@ use crate::{
         },
         task,
         time::Nanos,
+        workqueue::OwnedQueue, //
     },
     loop_device::{
         backing::Backing,
@@ -184,8 +185,12 @@ impl Transfer<LoopDevice> for Running {
         self.backing().file()
     }
 
-    fn context(&self) -> &TransferContext {
-        self.backing().transfers()
+    fn arrays(&self) -> &SegmentArrays {
+        self.backing().arrays()
+    }
+
+    fn queue(&self) -> &OwnedQueue {
+        self.backing().queue()
     }
 
     fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>, within: Within) {

@@ -3,7 +3,11 @@
 //! Giving a device a backing file, and taking it away again.
 
 use super::{
-    backing::Backing,
+    backing::{
+        Backing,
+        Stacking,
+        Store, //
+    },
     geometry::{
         self,
         Discard,
@@ -18,34 +22,37 @@ use super::{
     LoopDevice,
     State, //
 };
-use crate::abstractions::{
-    block::{
-        bdev::{
-            BlockDevice,
-            DeviceFile, //
+use crate::{
+    abstractions::{
+        block::{
+            bdev::DeviceFile,
+            disk::{
+                Disk,
+                IoctlCaller,
+                Releasing, //
+            },
+            limits::Limits,
+            mq::SECTOR_SIZE,
         },
-        disk::{
-            Disk,
-            OpenMode,
-            Releasing, //
+        fs::{
+            BackingFile,
+            Candidate,
+            DirectIo, //
         },
-        limits::Limits,
-        mq::SECTOR_SIZE,
+        module::{
+            ModuleRef,
+            THIS_MODULE, //
+        },
+        sync::LockKillable as _,
+        sysfs::GroupRegistration,
+        uapi::{
+            flags,
+            LoopInfo64, //
+        },
     },
-    fs::{
-        BackingFile,
-        Candidate,
-        DirectIo, //
-    },
-    module::{
-        ModuleRef,
-        THIS_MODULE, //
-    },
-    sync::LockKillable as _,
-    sysfs::GroupRegistration,
-    uapi::{
-        flags,
-        LoopInfo64, //
+    loop_worker::device_queue::{
+        QueueLease,
+        QueuePool, //
     },
 };
 use kernel::{
@@ -70,70 +77,42 @@ impl LoopDevice {
     /// All leave the device as it was.
     ///
     /// - `EBADF`: there is no such file descriptor, or it is open on this device;
-    /// - `EBUSY`: the device has a backing file, or somebody has it open
-    ///   exclusively;
+    /// - `EBUSY`: the device has a backing file or is about to get one, or another file
+    ///   has it open exclusively;
     /// - `EINVAL`: the file is not one that can back a device, or a setting is
     ///   not valid;
     /// - `EOVERFLOW`: see [`Settings::new`].
     pub(super) fn configure(
         &self,
-        bdev: &BlockDevice<Self>,
-        mode: OpenMode,
+        caller: &IoctlCaller<'_, Self>,
         fd: u32,
         block_size: u32,
         info: &LoopInfo64,
     ) -> Result {
-        // Dropped last, after all locks: letting a file go can take locks that
-        // are taken before ours.
-        let backing;
-        let file = Candidate::fget(fd)?;
-        let file_is_writable = file.is_open_for_write();
-        // Whoever has not opened the device exclusively does so for the time of
-        // the change, so that it does not happen under another's feet.
-        let _claim = bdev.claim_unless(mode)?;
+        let file = caller.fget(fd)?;
+        let binding = Binding::start(self)?;
+        let disk = caller.disk();
         let below = file.device();
+        let prepared = self.prepare(caller, file, block_size, info);
+
+        // From here on no task waits for a filesystem. Without an exclusive opener the change
+        // claims the device, so that it does not happen under the feet of one.
+        let _claim = caller.bdev().claim_unless(caller.mode())?;
         let validate = self.lock_validate(below.as_ref())?;
-        // Before our state is locked: this may open devices.
-        let checked = self.check_file(&file, below);
-        let mut state = self.state.lock_killable()?;
-
-        if !matches!(*state, State::Unbound) {
-            return Err(EBUSY);
-        }
-        checked?;
-        let mut flags = settings::flags_to_configure(info)?;
-        let settings = Settings::new(info)?;
-        if !file_is_writable || !mode.is_write() {
-            flags |= flags::READ_ONLY;
-        }
-        if self.shared.partitions.scan() {
-            flags |= flags::PARTSCAN;
-        }
-
-        let disk = bdev.disk();
-        let file = Arc::new(
-            BackingFile::new(file, self.shared.no_io_mappings.clone())?,
-            GFP_KERNEL,
-        )?;
-        if file.is_open_direct() {
-            flags |= flags::DIRECT_IO;
-        }
-        let direct_io = file.direct_io();
-        let limits = limits(&file, flags, direct_io, block_size);
-        backing = Arc::new(
-            Backing::new(
-                file,
-                self.transfers.clone(),
-                direct_io,
-                settings,
-                flags,
-                limits.block_size,
-            ),
-            GFP_KERNEL,
-        )?;
-        // Nothing has been changed before this, and nothing fails after it. The
-        // queue need not be frozen, for I/O to a device that is not bound does
-        // not get this far.
+        self.check_stack(below)?;
+        // Declared in this order, so that the lease is dropped after the file.
+        let Prepared {
+            queue,
+            backing,
+            limits,
+            sectors,
+        } = prepared?;
+        let module = ModuleRef::try_get(&THIS_MODULE)?;
+        // Devices that are put on top of this one find its file from here on.
+        binding.publish(backing.clone());
+        drop(validate);
+        // Nothing else has been changed before this, and nothing fails after it. The
+        // queue need not be frozen, for there is no I/O to a device without capacity.
         let mut update = disk.start_limits_update();
         update.set(&limits);
         update.commit()?;
@@ -141,27 +120,64 @@ impl LoopDevice {
         {
             // One event for the whole change.
             let _suppressed = disk.suppress_uevents();
+            // No opener scans for partitions before this does.
+            disk.suppress_partition_scan(true);
             disk.media_changed();
             disk.set_read_only(backing.is_read_only());
-            // What others have written so far. Their errors are theirs.
-            let _ = backing.file().fsync();
-            self.workers.set_backing(backing.clone());
             let sysfs = GroupRegistration::new(disk, &sysfs::GROUP).ok();
-            disk.set_capacity(backing.sectors());
-            *state = State::Bound(Bound {
+            disk.set_capacity(sectors);
+            binding.finish(Bound {
                 backing: backing.clone(),
+                queue,
                 _sysfs: sysfs,
-                _module: ModuleRef::get(&THIS_MODULE),
+                _module: module,
             });
-            disk.suppress_partition_scan(flags & flags::PARTSCAN == 0);
         }
-        disk.uevent_change();
-        drop(state);
-        drop(validate);
-        if flags & flags::PARTSCAN != 0 {
+        // Before the event, so that its receivers find the partitions.
+        if backing.flags() & flags::PARTSCAN != 0 {
             self.scan_partitions(disk);
         }
+        disk.uevent_change();
         Ok(())
+    }
+
+    /// Makes all that the device is to have with `file`. Asks the filesystem, so no lock may be
+    /// held: it may not answer for any time. Sleeps.
+    fn prepare(
+        &self,
+        caller: &IoctlCaller<'_, Self>,
+        file: Candidate,
+        block_size: u32,
+        info: &LoopInfo64,
+    ) -> Result<Prepared> {
+        if !file.is_file_or_block_device() {
+            return Err(EINVAL);
+        }
+        let mut flags = settings::flags_to_configure(info)?;
+        let settings = Settings::new(info)?;
+        if !file.is_open_for_write() || !caller.mode().is_write() {
+            flags |= flags::READ_ONLY;
+        }
+        if self.shared.partitions.scan() {
+            flags |= flags::PARTSCAN;
+        }
+        let (queue, lease) = QueuePool::take(&self.shared.queues)?;
+        let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
+        if file.is_open_direct() {
+            flags |= flags::DIRECT_IO;
+        }
+        let store = Store::new(file, queue, self.shared.arrays.clone())?;
+        let limits = limits(store.file(), flags, store.direct_io(), block_size);
+        let backing = Backing::new(store, settings, flags, limits.block_size);
+        let sectors = backing.sectors();
+        // What others have written so far. Their errors are theirs.
+        let _ = backing.file().fsync();
+        Ok(Prepared {
+            backing: Arc::new(backing, GFP_KERNEL)?,
+            limits,
+            sectors,
+            queue: lease,
+        })
     }
 
     /// Takes the validate lock if the file is one on a loop device of this driver. Sleeps.
@@ -177,20 +193,22 @@ impl LoopDevice {
         }
     }
 
-    /// Checks that `file` can back this device. `below` is the block device that
-    /// it is, if it is one; with that of a loop device the validate lock is held.
-    pub(super) fn check_file(&self, file: &Candidate, below: Option<DeviceFile>) -> Result {
+    /// Checks that this device can be put on `below`, the block device that its file is open
+    /// on, if it is one. With that of a loop device the validate lock is held.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it is this device, or one that stores its data there. `EINVAL` if a device
+    /// that it needs has no backing file, `EBUSY` if one is about to have another.
+    pub(super) fn check_stack(&self, below: Option<DeviceFile>) -> Result {
         // Down a stack of loop devices, each of which is bound. This ends, as
         // stacks are built one device at a time under the validate lock.
         let mut next = below;
         for _ in 0..MAX_STACK {
-            let Some(device) = next else {
-                return match file.is_file_or_block_device() {
-                    true => Ok(()),
-                    false => Err(EINVAL),
-                };
-            };
-            next = self.below(&device)?;
+            match next {
+                None => return Ok(()),
+                Some(device) => next = self.below(&device)?,
+            }
         }
         Err(EINVAL)
     }
@@ -205,7 +223,7 @@ impl LoopDevice {
     /// # Errors
     ///
     /// `EBADF` if it is this device, `EINVAL` if it is a loop device without a
-    /// backing file.
+    /// backing file, `EBUSY` if the file of that is about to be replaced.
     fn below(&self, device: &DeviceFile) -> Result<Option<DeviceFile>> {
         let Some(ours) = device.as_disk_of::<Self>() else {
             return Ok(None);
@@ -214,9 +232,10 @@ impl LoopDevice {
             return Err(EBADF);
         }
         let backing = ours.workers.backing().ok_or(EINVAL)?;
-        match backing.is_run_down() {
-            true => Err(EINVAL),
-            false => Ok(backing.file().device()),
+        match backing.stacking() {
+            Stacking::Allowed => Ok(backing.file().device()),
+            Stacking::Changing => Err(EBUSY),
+            Stacking::RunDown => Err(EINVAL),
         }
     }
 
@@ -229,14 +248,14 @@ impl LoopDevice {
         // A device that is about to lose its file must not be found bound by one
         // that is about to be put on top of it.
         let _validate = self.shared.validate.lock_killable()?;
-        let mut state = self.state.lock_killable()?;
+        let mut state = self.state.lock();
         let backing = &state.bound()?.backing;
         backing.set_autoclear();
         if disk.openers() == 1 {
             // Keep others out; who called us closes the device last. Until then
             // the device works, so that what has been written to its page cache
             // reaches the file.
-            backing.set_run_down();
+            backing.set_stacking(Stacking::RunDown);
             state.run_down();
         }
         Ok(())
@@ -247,6 +266,7 @@ impl LoopDevice {
     pub(super) fn detach(&self, disk: Releasing<'_, Self>, bound: Bound) {
         let Bound {
             backing,
+            queue,
             _sysfs: sysfs,
             _module: module,
         } = bound;
@@ -268,11 +288,12 @@ impl LoopDevice {
 
         *self.state.lock() = State::Unbound;
         drop((published, backing));
+        drop(queue);
         // Who closes the device still has a reference of its own.
         drop(module);
     }
 
-    /// Looks for partitions. Called without locks.
+    /// Looks for partitions. Called without locks but the change lock.
     pub(super) fn scan_partitions(&self, disk: &Disk<Self>) {
         if let Err(err) = disk.scan_partitions() {
             pr_warn!(
@@ -281,6 +302,60 @@ impl LoopDevice {
                 err.to_errno()
             );
         }
+    }
+}
+
+/// All that a device is to have with a file, see [`LoopDevice::prepare`].
+struct Prepared {
+    // Dropped before the lease is.
+    backing: Arc<Backing>,
+    limits: Limits,
+    /// The capacity.
+    sectors: u64,
+    queue: QueueLease,
+}
+
+/// A device that is about to get a backing file, and is unbound again if it does not.
+struct Binding<'a>(&'a LoopDevice);
+
+impl<'a> Binding<'a> {
+    /// Keeps others from giving the device a backing file, and from removing it.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` if the device is not unbound.
+    fn start(device: &'a LoopDevice) -> Result<Self> {
+        let mut state = device.state.lock();
+        match *state {
+            State::Unbound => *state = State::Binding,
+            _ => return Err(EBUSY),
+        }
+        Ok(Self(device))
+    }
+
+    /// Lets the device have the file, for commands and for devices on top of it.
+    fn publish(&self, backing: Arc<Backing>) {
+        self.0.workers.set_backing(backing);
+    }
+
+    /// Binds the device.
+    fn finish(self, bound: Bound) {
+        *self.0.state.lock() = State::Bound(bound);
+    }
+}
+
+impl Drop for Binding<'_> {
+    fn drop(&mut self) {
+        let published = {
+            let mut state = self.0.state.lock();
+            if !matches!(*state, State::Binding) {
+                return;
+            }
+            let published = self.0.workers.clear_backing();
+            *state = State::Unbound;
+            published
+        };
+        drop(published);
     }
 }
 

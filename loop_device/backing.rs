@@ -6,21 +6,71 @@ use super::{
     geometry,
     settings::Settings, //
 };
-use crate::abstractions::{
-    block::transfer::TransferContext,
-    fs::{
-        BackingFile,
-        DirectIo, //
+use crate::{
+    abstractions::{
+        block::transfer::SegmentArrays,
+        fs::{
+            BackingFile,
+            DirectIo, //
+        },
+        uapi::flags, //
     },
-    uapi::flags, //
+    loop_worker::device_queue::DeviceQueue,
 };
-use kernel::sync::{
-    atomic::{
-        Atomic,
-        Relaxed, //
+use kernel::{
+    prelude::*,
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        Arc, //
     },
-    Arc, //
 };
+
+/// A backing file with all that a device needs in order to use it. It is there before the
+/// first command is, so that no command has to create anything that may wait for memory.
+pub(super) struct Store {
+    file: BackingFile,
+    /// The filesystem's answer when the file was attached.
+    direct_io: DirectIo,
+    /// Where the device's work is done while it has a file.
+    queue: Arc<DeviceQueue>,
+    /// For direct I/O; those of all devices.
+    arrays: Arc<SegmentArrays>,
+}
+
+impl Store {
+    /// Takes a file, and asks its filesystem about direct I/O. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(
+        file: BackingFile,
+        queue: Arc<DeviceQueue>,
+        arrays: Arc<SegmentArrays>,
+    ) -> Result<Arc<Self>> {
+        let direct_io = file.direct_io();
+        let this = Self {
+            file,
+            direct_io,
+            queue,
+            arrays,
+        };
+        Ok(Arc::new(this, GFP_KERNEL)?)
+    }
+
+    /// Returns the file.
+    pub(super) fn file(&self) -> &BackingFile {
+        &self.file
+    }
+
+    /// Returns the requirements of direct I/O to the file.
+    pub(super) fn direct_io(&self) -> DirectIo {
+        self.direct_io
+    }
+}
 
 /// A backing file with the settings of a device.
 ///
@@ -28,69 +78,58 @@ use kernel::sync::{
 /// changes, but for the flags, which commands do not look at (except for
 /// `READ_ONLY` and `DIRECT_IO`, which stay). New settings make a new one.
 pub(crate) struct Backing {
-    file: Arc<BackingFile>,
-    /// For direct I/O; that of the device.
-    transfers: Arc<TransferContext>,
-    /// What the file said when it was attached.
-    direct_io: DirectIo,
+    store: Arc<Store>,
     settings: Settings,
     /// `LO_FLAGS_*`. Changed under the state lock, read anywhere.
     flags: Atomic<u32>,
-    /// Whether the file will be let go with nobody else getting to use the
-    /// device. Changed under the validate lock.
-    run_down: Atomic<bool>,
+    /// See [`Stacking`]. Changed under the validate lock.
+    stacking: Atomic<u32>,
 }
 
 impl Backing {
-    /// Takes a file with what it says of direct I/O. That flag is left out if
-    /// direct I/O is not possible with blocks of `block_size` bytes.
-    pub(super) fn new(
-        file: Arc<BackingFile>,
-        transfers: Arc<TransferContext>,
-        direct_io: DirectIo,
-        settings: Settings,
-        flags: u32,
-        block_size: u32,
-    ) -> Self {
-        let flags = match geometry::direct_io_fits(direct_io, block_size, settings.offset) {
+    /// Combines a file with settings. `LO_FLAGS_DIRECT_IO` is left out if direct I/O is not
+    /// possible with blocks of `block_size` bytes.
+    pub(super) fn new(store: Arc<Store>, settings: Settings, flags: u32, block_size: u32) -> Self {
+        let flags = match geometry::direct_io_fits(store.direct_io, block_size, settings.offset) {
             true => flags,
             false => flags & !flags::DIRECT_IO,
         };
         Self {
-            file,
-            transfers,
-            direct_io,
+            store,
             settings,
             flags: Atomic::new(flags),
-            run_down: Atomic::new(false),
+            stacking: Atomic::new(Stacking::Allowed as u32),
         }
     }
 
     /// Returns the same file with other settings; see [`Self::new`].
     pub(super) fn with(&self, settings: Settings, flags: u32, block_size: u32) -> Self {
-        Self::new(
-            self.file.clone(),
-            self.transfers.clone(),
-            self.direct_io,
-            settings,
-            flags,
-            block_size,
-        )
+        Self::new(self.store.clone(), settings, flags, block_size)
+    }
+
+    /// Returns another file, for the same device; see [`Store::new`]. Sleeps.
+    pub(super) fn store_for(&self, file: BackingFile) -> Result<Arc<Store>> {
+        Store::new(file, self.store.queue.clone(), self.store.arrays.clone())
     }
 
     /// Returns what direct I/O to the file takes.
     pub(super) fn direct_io(&self) -> DirectIo {
-        self.direct_io
+        self.store.direct_io
     }
 
     /// Returns the file.
     pub(crate) fn file(&self) -> &BackingFile {
-        &self.file
+        &self.store.file
     }
 
-    /// Returns what direct I/O of the device takes besides the file.
-    pub(crate) fn transfers(&self) -> &TransferContext {
-        &self.transfers
+    /// Returns the workqueue of the device.
+    pub(crate) fn queue(&self) -> &Arc<DeviceQueue> {
+        &self.store.queue
+    }
+
+    /// Returns the arrays for the segments of direct I/O.
+    pub(crate) fn arrays(&self) -> &SegmentArrays {
+        &self.store.arrays
     }
 
     /// Returns the settings.
@@ -121,9 +160,10 @@ impl Backing {
     /// Returns whether the file is read and written past the page cache, if that is asked
     /// for, where `bytes` bytes of the device from byte `pos` on are, whether or not it is to be.
     pub(crate) fn allows_direct(&self, pos: u64, bytes: u32) -> bool {
-        let mask = u64::from(self.direct_io.offset_align - 1);
-        self.direct_io.allowed
-            && self.direct_io.bypasses
+        let direct_io = self.store.direct_io;
+        let mask = u64::from(direct_io.offset_align - 1);
+        direct_io.allowed
+            && direct_io.bypasses
             && (self.file_pos(pos) | u64::from(bytes)) & mask == 0
     }
 
@@ -137,21 +177,44 @@ impl Backing {
         self.flags.store(self.flags() | flags::AUTOCLEAR, Relaxed);
     }
 
-    /// Returns whether the device has run down: then nothing new is put on top of
-    /// it.
-    pub(super) fn is_run_down(&self) -> bool {
-        self.run_down.load(Relaxed)
+    /// Takes over `LO_FLAGS_AUTOCLEAR` from the one that this replaces. Called under the state
+    /// lock.
+    pub(super) fn inherit_autoclear(&self, old: &Self) {
+        if old.is_autoclear() {
+            self.set_autoclear();
+        }
     }
 
-    /// Marks the device as run down. Called under the validate lock.
-    pub(super) fn set_run_down(&self) {
-        self.run_down.store(true, Relaxed);
+    /// Returns whether a device can be put on top of the one that has this file.
+    pub(super) fn stacking(&self) -> Stacking {
+        match self.stacking.load(Relaxed) {
+            value if value == Stacking::Allowed as u32 => Stacking::Allowed,
+            value if value == Stacking::Changing as u32 => Stacking::Changing,
+            _ => Stacking::RunDown,
+        }
+    }
+
+    /// Says whether a device can be put on top. Called under the validate lock.
+    pub(super) fn set_stacking(&self, stacking: Stacking) {
+        self.stacking.store(stacking as u32, Relaxed);
     }
 
     /// Returns how large the device is now, in sectors; 0 if the file does not
     /// tell its size. Asks the filesystem, so may sleep.
     pub(super) fn sectors(&self) -> u64 {
-        let size = self.file.size().unwrap_or(0);
+        let size = self.store.file.size().unwrap_or(0);
         geometry::device_sectors(size, self.settings.offset, self.settings.size_limit)
     }
+}
+
+/// Whether a device can be put on top of another one, as far as the file of that is concerned.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Stacking {
+    /// It can.
+    Allowed,
+    /// The file is about to be replaced by one on a loop device: a ring could be closed
+    /// meanwhile.
+    Changing,
+    /// The file is about to be let go.
+    RunDown,
 }

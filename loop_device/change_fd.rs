@@ -3,11 +3,15 @@
 //! Giving a device another backing file while it is in use.
 
 use super::{
-    backing::Backing,
+    backing::{
+        Backing,
+        Stacking, //
+    },
+    status::Autoclear,
     LoopDevice, //
 };
 use crate::abstractions::{
-    block::bdev::BlockDevice,
+    block::disk::IoctlCaller,
     fs::{
         BackingFile,
         Candidate, //
@@ -32,61 +36,68 @@ impl LoopDevice {
     /// - `ENXIO`: the device has no backing file;
     /// - `EINVAL`: the device is not read-only, or the file is not one that can
     ///   back it.
-    pub(super) fn change_fd(&self, bdev: &BlockDevice<Self>, fd: u32) -> Result {
-        // Dropped last, after all locks, as in `configure`.
-        let new;
-        let old;
-        let file = Candidate::fget(fd)?;
+    pub(super) fn change_fd(&self, caller: &IoctlCaller<'_, Self>, fd: u32) -> Result {
+        let file = caller.fget(fd)?;
+        let disk = caller.disk();
+        let _change = self.change.lock_killable()?;
+        let current = self.bound_backing()?;
+        if !current.is_read_only() {
+            return Err(EINVAL);
+        }
         let below = file.device();
+        // Asks the filesystems, so before any other lock.
+        let new = self.prepare_change(&current, file, disk.logical_block_size());
+
         let validate = self.lock_validate(below.as_ref())?;
-        let checked = self.check_file(&file, below);
-        let mut state = self.state.lock_killable()?;
-        let bound = state.bound_mut()?;
-        if !bound.backing.is_read_only() {
+        self.check_stack(below)?;
+        let (new, fits) = new?;
+        if !fits {
             return Err(EINVAL);
         }
-        checked?;
-
-        let disk = bdev.disk();
-        let file = Arc::new(
-            BackingFile::new(file, self.shared.no_io_mappings.clone())?,
-            GFP_KERNEL,
-        )?;
-        let direct = match file.is_open_direct() {
-            true => flags::DIRECT_IO,
-            false => 0,
-        };
-        let direct_io = file.direct_io();
-        new = Arc::new(
-            Backing::new(
-                file,
-                self.transfers.clone(),
-                direct_io,
-                *bound.backing.settings(),
-                bound.backing.flags() | direct,
-                disk.logical_block_size(),
-            ),
-            GFP_KERNEL,
-        )?;
-        if new.sectors() != bound.backing.sectors() {
-            return Err(EINVAL);
+        // To freeze the queue waits for I/O, so the validate lock is not held meanwhile.
+        if validate.is_some() {
+            current.set_stacking(Stacking::Changing);
         }
-
-        // What others have written so far. Their errors are theirs.
-        let _ = new.file().fsync();
+        drop(validate);
+        // This fails only if the device has run down, and then it stays as it is.
+        let old = disk
+            .while_frozen(|frozen| self.exchange_backing(frozen, new.clone(), Autoclear::Keep))?;
         {
             // One event for the whole change, below.
             let _suppressed = disk.suppress_uevents();
+            // A mounted filesystem takes locks of its own here.
             disk.media_changed();
-            old = self.exchange_backing(disk.freeze(), bound, new.clone());
-            drop(state);
-            drop(validate);
         }
         if new.flags() & flags::PARTSCAN != 0 {
             self.scan_partitions(disk);
         }
         disk.uevent_change();
-        drop(old);
+        drop((old, current));
         Ok(())
+    }
+
+    /// Makes what takes the place of `current`, and returns it with whether it has the same
+    /// size. Sleeps.
+    fn prepare_change(
+        &self,
+        current: &Backing,
+        file: Candidate,
+        block_size: u32,
+    ) -> Result<(Arc<Backing>, bool)> {
+        if !file.is_file_or_block_device() {
+            return Err(EINVAL);
+        }
+        let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
+        let direct = match file.is_open_direct() {
+            true => flags::DIRECT_IO,
+            false => 0,
+        };
+        let store = current.store_for(file)?;
+        let flags = current.flags() | direct;
+        let new = Backing::new(store, *current.settings(), flags, block_size);
+        let fits = new.sectors() == current.sectors();
+        // What others have written so far. Their errors are theirs.
+        let _ = new.file().fsync();
+        Ok((Arc::new(new, GFP_KERNEL)?, fits))
     }
 }

@@ -136,7 +136,7 @@ impl Control {
         Arc::pin_init(
             try_pin_init!(Self {
                 devices <- new_mutex!(RBTree::new(), "rust_loop_control"),
-                shared: Arc::pin_init(Shared::new(partitions), GFP_KERNEL)?,
+                shared: Arc::pin_init(Shared::new(partitions)?, GFP_KERNEL)?,
                 debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
                 names,
                 major,

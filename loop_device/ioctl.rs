@@ -4,9 +4,9 @@
 
 use super::LoopDevice;
 use crate::abstractions::{
-    block::{
-        bdev::BlockDevice,
-        disk::OpenMode, //
+    block::disk::{
+        IoctlCaller,
+        OpenMode, //
     },
     task,
     uapi::{
@@ -39,19 +39,18 @@ use kernel::{
 /// those of what it does.
 pub(super) fn native(
     this: ArcBorrow<'_, LoopDevice>,
-    bdev: &BlockDevice<LoopDevice>,
-    mode: OpenMode,
+    caller: &IoctlCaller<'_, LoopDevice>,
     cmd: u32,
     arg: usize,
 ) -> Result<i32> {
-    let disk = bdev.disk();
+    let (disk, mode) = (caller.disk(), caller.mode());
     match cmd {
-        uapi::LOOP_SET_FD => this.configure(bdev, mode, arg as u32, 0, LoopInfo64::NOTHING),
+        uapi::LOOP_SET_FD => this.configure(caller, arg as u32, 0, LoopInfo64::NOTHING),
         uapi::LOOP_CONFIGURE => {
             let config: LoopConfig = read(arg)?;
-            this.configure(bdev, mode, config.fd, config.block_size, config.info64())
+            this.configure(caller, config.fd, config.block_size, config.info64())
         }
-        uapi::LOOP_CHANGE_FD => this.change_fd(bdev, arg as u32),
+        uapi::LOOP_CHANGE_FD => this.change_fd(caller, arg as u32),
         uapi::LOOP_CLR_FD => this.clear_fd(disk),
         uapi::LOOP_SET_STATUS => {
             may_change(mode)?;
@@ -74,7 +73,7 @@ pub(super) fn native(
         }
         uapi::LOOP_SET_BLOCK_SIZE => {
             may_change(mode)?;
-            this.set_block_size(bdev, mode, arg)
+            this.set_block_size(caller, arg)
         }
         _ => Err(EINVAL),
     }
@@ -89,8 +88,7 @@ pub(super) fn native(
 /// `ENOIOCTLCMD` for an ioctl that is not known, and those of [`native`].
 pub(super) fn compat(
     this: ArcBorrow<'_, LoopDevice>,
-    bdev: &BlockDevice<LoopDevice>,
-    mode: OpenMode,
+    caller: &IoctlCaller<'_, LoopDevice>,
     cmd: u32,
     arg: usize,
 ) -> Result<i32> {
@@ -98,9 +96,9 @@ pub(super) fn compat(
     match cmd {
         uapi::LOOP_SET_STATUS => {
             // The C driver forgets this check here.
-            may_change(mode)?;
+            may_change(caller.mode())?;
             let info = read::<CompatLoopInfo>(pointer)?.to_info64();
-            this.set_status(bdev.disk(), &info).map(|()| 0)
+            this.set_status(caller.disk(), &info).map(|()| 0)
         }
         uapi::LOOP_GET_STATUS if pointer == 0 => Err(EINVAL),
         uapi::LOOP_GET_STATUS => {
@@ -110,12 +108,12 @@ pub(super) fn compat(
         uapi::LOOP_SET_FD
         | uapi::LOOP_CHANGE_FD
         | uapi::LOOP_SET_BLOCK_SIZE
-        | uapi::LOOP_SET_DIRECT_IO => native(this, bdev, mode, cmd, arg),
+        | uapi::LOOP_SET_DIRECT_IO => native(this, caller, cmd, arg),
         uapi::LOOP_CONFIGURE
         | uapi::LOOP_CLR_FD
         | uapi::LOOP_SET_STATUS64
         | uapi::LOOP_GET_STATUS64
-        | uapi::LOOP_SET_CAPACITY => native(this, bdev, mode, cmd, pointer),
+        | uapi::LOOP_SET_CAPACITY => native(this, caller, cmd, pointer),
         _ => Err(ENOIOCTLCMD),
     }
 }

@@ -9,17 +9,13 @@ use super::{
         self,
         Settings, //
     },
-    Bound,
     LoopDevice, //
 };
 use crate::abstractions::{
-    block::{
-        bdev::BlockDevice,
-        disk::{
-            Disk,
-            Frozen,
-            OpenMode, //
-        },
+    block::disk::{
+        Disk,
+        Frozen,
+        IoctlCaller, //
     },
     sync::LockKillable as _,
     uapi::{
@@ -40,7 +36,7 @@ impl LoopDevice {
     /// `ENXIO` if the device has no backing file, or what the filesystem says
     /// when it is asked about the file.
     pub(super) fn get_status(&self) -> Result<LoopInfo64> {
-        let backing = self.state.lock_killable()?.bound()?.backing.clone();
+        let backing = self.bound_backing()?;
         let settings = backing.settings();
         let mut info = LoopInfo64::default();
         info.lo_number = self.number;
@@ -62,40 +58,37 @@ impl LoopDevice {
     /// # Errors
     ///
     /// `ENXIO` if the device has no backing file, `EINVAL` and `EOVERFLOW` as
-    /// [`Settings::new`]. Nothing is changed then.
+    /// [`Settings::new`]; if another part of the file is to be shown and the page cache of the
+    /// device cannot be written back before, the error of that. Nothing is changed then.
     pub(super) fn set_status(&self, disk: &Disk<Self>, info: &LoopInfo64) -> Result {
-        let mut state = self.state.lock_killable()?;
-        let bound = state.bound_mut()?;
+        let _change = self.change.lock_killable()?;
+        let current = self.bound_backing()?;
         let settings = Settings::new(info)?;
-        let old_flags = bound.backing.flags();
+        let old_flags = current.flags();
         let new_flags = settings::flags_to_set(old_flags, info.lo_flags);
         let block_size = disk.logical_block_size();
-        let new = Arc::new(
-            bound.backing.with(settings, new_flags, block_size),
-            GFP_KERNEL,
-        )?;
-        let range_differs = settings.differs_in_range(bound.backing.settings());
+        let new = Arc::new(current.with(settings, new_flags, block_size), GFP_KERNEL)?;
+        let range_differs = settings.differs_in_range(current.settings());
         let scan = new_flags & !old_flags & flags::PARTSCAN != 0;
 
+        let mut sectors = None;
         if range_differs {
-            disk.sync();
+            sectors = Some(new.sectors());
+            disk.sync()?;
         }
-        let frozen = disk.freeze();
-        if range_differs {
-            frozen.invalidate();
+        let old = disk.while_frozen(|frozen| {
+            if range_differs {
+                frozen.invalidate();
+            }
+            self.exchange_backing(frozen, new, Autoclear::AsSet)
+        })?;
+        if let Some(sectors) = sectors {
+            disk.set_capacity(sectors);
         }
-        let old = self.exchange_backing(frozen, bound, new.clone());
-        if scan {
-            disk.suppress_partition_scan(false);
-        }
-        if range_differs {
-            disk.set_capacity(new.sectors());
-        }
-        drop(state);
-        drop(old);
         if scan {
             self.scan_partitions(disk);
         }
+        drop((old, current));
         Ok(())
     }
 
@@ -105,8 +98,8 @@ impl LoopDevice {
     ///
     /// `ENXIO` if the device has no backing file.
     pub(super) fn update_capacity(&self, disk: &Disk<Self>) -> Result {
-        let state = self.state.lock_killable()?;
-        disk.set_capacity(state.bound()?.backing.sectors());
+        let _change = self.change.lock_killable()?;
+        disk.set_capacity(self.bound_backing()?.sectors());
         Ok(())
     }
 
@@ -118,17 +111,17 @@ impl LoopDevice {
     /// `ENXIO` if the device has no backing file, `EINVAL` if that cannot be used
     /// so with the present offset and block size.
     pub(super) fn set_direct_io(&self, disk: &Disk<Self>, on: bool) -> Result {
-        let old;
-        let mut state = self.state.lock_killable()?;
-        let bound = state.bound_mut()?;
-        if on == bound.backing.is_direct() {
+        let _change = self.change.lock_killable()?;
+        let current = self.bound_backing()?;
+        if on == current.is_direct() {
             return Ok(());
         }
-        let flags =
-            bound.backing.flags() & !flags::DIRECT_IO | if on { flags::DIRECT_IO } else { 0 };
-        let settings = *bound.backing.settings();
+        let flags = current.flags() & !flags::DIRECT_IO | if on { flags::DIRECT_IO } else { 0 };
         let block_size = disk.logical_block_size();
-        let new = Arc::new(bound.backing.with(settings, flags, block_size), GFP_KERNEL)?;
+        let new = Arc::new(
+            current.with(*current.settings(), flags, block_size),
+            GFP_KERNEL,
+        )?;
         if on {
             if !new.is_direct() {
                 return Err(EINVAL);
@@ -137,9 +130,9 @@ impl LoopDevice {
             // device, so who flushes that is told, as if this had not been.
             new.file().settle();
         }
-        old = self.exchange_backing(disk.freeze(), bound, new);
-        drop(state);
-        drop(old);
+        let old =
+            disk.while_frozen(|frozen| self.exchange_backing(frozen, new, Autoclear::Keep))?;
+        drop((old, current));
         Ok(())
     }
 
@@ -148,59 +141,76 @@ impl LoopDevice {
     ///
     /// # Errors
     ///
-    /// - `EBUSY` if somebody else has the device open exclusively;
+    /// - `EBUSY` if another file has the device open exclusively;
     /// - `ENXIO` if the device has no backing file;
-    /// - `EINVAL` if that is not a block size.
-    pub(super) fn set_block_size(
-        &self,
-        bdev: &BlockDevice<Self>,
-        mode: OpenMode,
-        bytes: usize,
-    ) -> Result {
-        let old;
-        let _claim = bdev.claim_unless(mode)?;
-        let mut state = self.state.lock_killable()?;
-        let bound = state.bound_mut()?;
-        let disk = bdev.disk();
+    /// - `EINVAL` if that is not a block size;
+    /// - the error of writing back, before anything is changed.
+    pub(super) fn set_block_size(&self, caller: &IoctlCaller<'_, Self>, bytes: usize) -> Result {
+        let disk = caller.disk();
+        let _change = self.change.lock_killable()?;
+        let current = self.bound_backing();
+        // The store is asked, and most is written, before the claim, for which exclusive
+        // openers wait.
+        if current.is_ok() && disk.logical_block_size() as usize != bytes {
+            // If this fails so does the one below, or has nothing to write.
+            let _ = disk.sync();
+        }
+        let _claim = caller.bdev().claim_unless(caller.mode())?;
+        let current = current?;
         if disk.logical_block_size() as usize == bytes {
             return Ok(());
         }
-        let backing = bound.backing.clone();
         // It is truncated, as the C driver does.
         let limits = attach::limits(
-            backing.file(),
-            backing.flags(),
-            backing.direct_io(),
+            current.file(),
+            current.flags(),
+            current.direct_io(),
             bytes as u32,
         );
         let new = Arc::new(
-            backing.with(*backing.settings(), backing.flags(), limits.block_size),
+            current.with(*current.settings(), current.flags(), limits.block_size),
             GFP_KERNEL,
         )?;
-        disk.sync();
+        disk.sync()?;
         let mut update = disk.start_limits_update();
         update.set(&limits);
-        let frozen = disk.freeze();
-        frozen.invalidate();
-        // With blocks that are too small, direct I/O must be off before any comes.
-        update.commit()?;
-        old = self.exchange_backing(frozen, bound, new);
-        drop(state);
-        drop((old, backing));
+        let old = disk.while_frozen(|frozen| {
+            frozen.invalidate();
+            // With blocks that are too small, direct I/O must be off before any comes.
+            update.commit()?;
+            self.exchange_backing(frozen, new, Autoclear::Keep)
+        })?;
+        drop((old, current));
         Ok(())
     }
 
-    /// Lets new commands see another backing. Those that have seen the present one
-    /// have ended, as the queue is frozen; it no longer is afterwards. Returns what
-    /// there was, to be dropped without locks.
+    /// Lets new commands see another backing. Those that have seen the present one have ended,
+    /// as the queue is frozen. Returns the present one, to be dropped without locks.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the device is about to lose its backing file.
     pub(super) fn exchange_backing(
         &self,
-        frozen: Frozen<'_, Self>,
-        bound: &mut Bound,
+        _frozen: &Frozen<'_, Self>,
         new: Arc<Backing>,
-    ) -> impl Sized {
+        autoclear: Autoclear,
+    ) -> Result<(Arc<Backing>, Option<Arc<Backing>>)> {
+        let mut state = self.state.lock();
+        let bound = state.bound_mut()?;
+        if autoclear == Autoclear::Keep {
+            new.inherit_autoclear(&bound.backing);
+        }
         let published = self.workers.set_backing(new.clone());
-        drop(frozen);
-        (published, core::mem::replace(&mut bound.backing, new))
+        Ok((core::mem::replace(&mut bound.backing, new), published))
     }
+}
+
+/// Whether a change keeps `LO_FLAGS_AUTOCLEAR`, which `LOOP_CLR_FD` may set meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Autoclear {
+    /// It has been read before, and is kept.
+    Keep,
+    /// The change sets or clears it.
+    AsSet,
 }

@@ -21,6 +21,7 @@
 //! while the worker waits for the file, the worker gets what the scheduler leaves to others.
 
 use super::{
+    device_queue::DeviceQueue,
     LoopWorker,
     Whose,
     WorkerSet, //
@@ -59,24 +60,14 @@ pub(super) const PAUSE: u64 = 25;
 /// Where the workers of one device run.
 #[pin_data]
 pub(super) struct Executors {
-    anywhere: Arc<OwnedQueue>,
     nearby: Arc<OwnedQueue>,
     set: Arc<Timer<WorkerSet>>,
 }
 
 impl Executors {
-    /// `nearby` is the workqueue of all devices, `set` one that was made by
-    /// [`WorkerSet::new`] with `anywhere`, that of this device.
-    pub(super) fn new(
-        anywhere: Arc<OwnedQueue>,
-        nearby: Arc<OwnedQueue>,
-        set: Arc<Timer<WorkerSet>>,
-    ) -> impl PinInit<Self, Error> {
-        try_pin_init!(Self {
-            anywhere,
-            nearby,
-            set,
-        })
+    /// `nearby` is the workqueue of all devices, `set` that of the workers of this device.
+    pub(super) fn new(nearby: Arc<OwnedQueue>, set: Arc<Timer<WorkerSet>>) -> impl PinInit<Self> {
+        pin_init!(Self { nearby, set })
     }
 
     /// Lets a worker run that is not running. `is_lone` says whether its command is. Any
@@ -98,13 +89,11 @@ impl Executors {
         dispatch.run_anywhere(worker);
     }
 
-    /// Waits until workers that have run dry anywhere have returned; watches no longer.
-    /// Nobody queues commands any more. Sleeps.
+    /// Watches no longer, and queues no more workers. No request is queued any more. Sleeps.
     pub(super) fn finish(this: &Timer<Self>) {
         this.shutdown();
         let queues = this.set.inner.with(|inner| inner.dispatch.queues.take());
         drop(queues);
-        this.anywhere.flush();
     }
 }
 
@@ -123,12 +112,12 @@ impl TimerCallback for Executors {
 }
 
 /// The unbound workqueues.
-pub(super) struct Queues {
-    /// That of the device.
-    pub(super) anywhere: Arc<OwnedQueue>,
+struct Queues {
+    /// That of the device, while it has a backing file.
+    anywhere: Option<Arc<DeviceQueue>>,
     /// That of all devices for writing swap. When there is no memory for more threads each
     /// has one left: here it waits for nothing but swap.
-    pub(super) swap: Arc<OwnedQueue>,
+    swap: Arc<OwnedQueue>,
 }
 
 /// What the work lock protects of where workers run.
@@ -151,11 +140,13 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    /// Makes what tells workers where to run: in `queues`, or on the processor that a
-    /// command was issued on.
-    pub(super) fn new(queues: Queues) -> Self {
+    /// Makes what tells workers where to run. Those that write swap run on `swap`.
+    pub(super) fn new(swap: Arc<OwnedQueue>) -> Self {
         Self {
-            queues: Some(queues),
+            queues: Some(Queues {
+                anywhere: None,
+                swap,
+            }),
             watched: None,
             since: 0,
             is_moved: false,
@@ -165,14 +156,29 @@ impl Dispatch {
         }
     }
 
+    /// Replaces the workqueue of the device. Returns the one before, to be dropped without
+    /// locks. Any context.
+    pub(super) fn set_queue(
+        &mut self,
+        queue: Option<Arc<DeviceQueue>>,
+    ) -> Option<Arc<DeviceQueue>> {
+        match &mut self.queues {
+            Some(queues) => core::mem::replace(&mut queues.anywhere, queue),
+            None => queue,
+        }
+    }
+
     /// Lets a worker run anywhere. Any context.
+    ///
+    /// Without a backing file there is no command, so it has nothing to do.
     pub(super) fn run_anywhere(&self, worker: &Arc<LoopWorker>) {
         let Some(queues) = &self.queues else {
             return;
         };
-        let queue = match worker.whose {
-            Whose::Swap => &queues.swap,
-            _ => &queues.anywhere,
+        let queue = match (&worker.whose, &queues.anywhere) {
+            (Whose::Swap, _) => &*queues.swap,
+            (_, Some(anywhere)) => anywhere,
+            (_, None) => return,
         };
         // If it is queued already the reference comes back: as good.
         let _ = queue.enqueue::<_, ANYWHERE>(worker.clone());

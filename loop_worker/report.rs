@@ -17,13 +17,17 @@
 //! been freed included.
 
 use super::{
+    tree,
     CssWorker,
     LoopWorker,
     WorkerSet, //
 };
 use crate::{
     abstractions::{
-        cgroup::BlkcgCss,
+        cgroup::{
+            BlkcgCss,
+            CssKey, //
+        },
         debugfs::{
             Show,
             ShowVTable, //
@@ -89,45 +93,38 @@ impl Report {
         (pending, totals)
     }
 
-    /// Takes a picture of all workers, to be printed outside the work lock.
+    /// Takes a picture of all workers, to be printed outside the work lock. That is held for
+    /// one batch of workers at a time.
     fn lines(&self) -> Result<KVec<Line>> {
         let mut lines = KVec::new();
-        loop {
-            let workers = self.set.inner.with(|inner| {
-                let workers = inner.tree.values().count();
-                if workers <= lines.capacity() {
-                    Self::fill(&mut lines, inner.tree.values());
-                    return None;
-                }
-                Some(workers)
+        let mut from = Some(CssKey::FIRST);
+        while let Some(key) = from {
+            lines.reserve(tree::BATCH, GFP_KERNEL)?;
+            from = self.set.inner.with(|inner| {
+                inner.tree.for_batch(key, |worker| {
+                    if let Some(line) = Line::new(worker) {
+                        // There is room for a batch.
+                        let _ = lines.push_within_capacity(line);
+                    }
+                })
             });
-            match workers {
-                None => return Ok(lines),
-                Some(workers) => lines.reserve(workers, GFP_KERNEL)?,
-            }
         }
+        Ok(lines)
     }
+}
 
-    /// Describes workers, as many as there is room for.
-    fn fill<'a>(lines: &mut KVec<Line>, workers: impl Iterator<Item = &'a CssWorker>) {
-        let now = timer::jiffies();
-        for worker in workers {
-            let Some(css) = worker.work.whose.css() else {
-                continue;
-            };
-            let idle = now.wrapping_sub(worker.cmds.idle_since);
-            let line = Line {
-                css: css.clone(),
-                queued: worker.cmds.waiting.len(),
-                running: worker.cmds.running,
-                pending: worker.work.stats.pending(),
-                totals: worker.work.stats.totals(),
-                idle_ms: (!worker.is_in_use()).then(|| timer::jiffies_to_msecs(idle)),
-            };
-            if lines.push_within_capacity(line).is_err() {
-                return;
-            }
-        }
+impl Line {
+    /// Describes a worker as it is now. Any context.
+    fn new(worker: &CssWorker) -> Option<Self> {
+        let idle = timer::jiffies().wrapping_sub(worker.cmds.idle_since);
+        Some(Self {
+            css: worker.work.whose.css()?.clone(),
+            queued: worker.cmds.waiting.len(),
+            running: worker.cmds.running,
+            pending: worker.work.stats.pending(),
+            totals: worker.work.stats.totals(),
+            idle_ms: (!worker.is_in_use()).then(|| timer::jiffies_to_msecs(idle)),
+        })
     }
 }
 
@@ -223,15 +220,6 @@ impl Show for Summary {
         let (bound, fallbacks, nearby, moved) = self.0.set.inner.with(|inner| {
             queued = inner.root.waiting.len() + inner.swap.waiting.len();
             running = inner.root.running + inner.swap.running;
-            totals.add(&inner.gone);
-            for worker in inner.tree.values() {
-                workers += 1;
-                idle += u32::from(!worker.is_in_use());
-                pending += worker.work.stats.pending();
-                queued += worker.cmds.waiting.len();
-                running += worker.cmds.running;
-                totals.add(&worker.work.stats.totals());
-            }
             (
                 inner.backing.is_some(),
                 inner.fallbacks,
@@ -239,6 +227,25 @@ impl Show for Summary {
                 inner.dispatch.moved,
             )
         });
+        // One batch at a time. A worker that is freed after its batch is counted twice, so
+        // of more than a batch the sums are of about now.
+        let mut from = Some(CssKey::FIRST);
+        while let Some(key) = from {
+            from = self.0.set.inner.with(|inner| {
+                let from = inner.tree.for_batch(key, |worker| {
+                    workers += 1;
+                    idle += u32::from(!worker.is_in_use());
+                    pending += worker.work.stats.pending();
+                    queued += worker.cmds.waiting.len();
+                    running += worker.cmds.running;
+                    totals.add(&worker.work.stats.totals());
+                });
+                if from.is_none() {
+                    totals.add(inner.tree.freed());
+                }
+                from
+            });
+        }
         seq_print!(out, "bound {}\n", u32::from(bound));
         seq_print!(out, "workers {workers}\nidle {idle}\n");
         seq_print!(

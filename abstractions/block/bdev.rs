@@ -105,7 +105,7 @@ pub(crate) struct DeviceFile(ARef<File>);
 impl DeviceFile {
     /// Returns the same file if it is open on a block device.
     pub(in super::super) fn from_file(file: &File) -> Option<Self> {
-        fs::block_device(fs::inode(file))?;
+        fs::block_device(file)?;
         // INVARIANT: Checked above, and the inode of a file does not change.
         Some(Self(file.into()))
     }
@@ -125,6 +125,6 @@ impl DeviceFile {
     }
 
     fn bdev(&self) -> Option<NonNull<bindings::block_device>> {
-        fs::block_device(fs::inode(&self.0))
+        fs::block_device(&self.0)
     }
 }

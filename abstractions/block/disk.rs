@@ -7,7 +7,10 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::super::bindings;
+use super::super::{
+    bindings,
+    fs::Candidate, //
+};
 use super::{
     bdev::BlockDevice,
     mq::Operations, //
@@ -54,8 +57,7 @@ pub(crate) trait DiskOperations: Operations {
     /// call shall return.
     fn ioctl(
         this: ArcBorrow<'_, Self>,
-        bdev: &BlockDevice<Self>,
-        mode: OpenMode,
+        caller: &IoctlCaller<'_, Self>,
         cmd: u32,
         arg: usize,
     ) -> Result<i32>;
@@ -63,8 +65,7 @@ pub(crate) trait DiskOperations: Operations {
     /// The same from a 32-bit process on a 64-bit kernel.
     fn compat_ioctl(
         this: ArcBorrow<'_, Self>,
-        bdev: &BlockDevice<Self>,
-        mode: OpenMode,
+        caller: &IoctlCaller<'_, Self>,
         cmd: u32,
         arg: usize,
     ) -> Result<i32>;
@@ -83,6 +84,46 @@ impl OpenMode {
     /// Opened exclusively (`O_EXCL`).
     pub(crate) fn is_exclusive(self) -> bool {
         self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_EXCL != 0
+    }
+}
+
+/// The issuer of an ioctl on a block device, and how it has opened that.
+///
+/// # Invariants
+///
+/// The current task executes an ioctl on `bdev`, for as long as this can be used.
+pub(crate) struct IoctlCaller<'a, T: DiskOperations> {
+    bdev: &'a BlockDevice<T>,
+    mode: OpenMode,
+    _not_send: NotThreadSafe,
+}
+
+impl<'a, T: DiskOperations> IoctlCaller<'a, T> {
+    /// Returns the block device.
+    pub(crate) fn bdev(&self) -> &'a BlockDevice<T> {
+        self.bdev
+    }
+
+    /// Returns the disk of the block device.
+    pub(crate) fn disk(&self) -> &'a Disk<T> {
+        self.bdev.disk()
+    }
+
+    /// Returns how the block device was opened.
+    pub(crate) fn mode(&self) -> OpenMode {
+        self.mode
+    }
+
+    /// Takes a reference to a file of the caller.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if there is none, `EINVAL` if the file cannot be read and written
+    /// by the kernel.
+    pub(crate) fn fget(&self, fd: u32) -> Result<Candidate> {
+        // SAFETY: By the type invariant the current task executes an ioctl, which has no
+        // `fdget_pos` reference.
+        unsafe { Candidate::fget(fd) }
     }
 }
 
@@ -152,6 +193,22 @@ impl<T: DiskOperations> DiskVTable<T> {
 
     /// # Safety
     ///
+    /// Called in an ioctl on `bdev`, which is open on a disk of ours for `'a`.
+    unsafe fn caller<'a>(
+        bdev: *mut bindings::block_device,
+        mode: bindings::blk_mode_t,
+    ) -> IoctlCaller<'a, T> {
+        // INVARIANT: The caller guarantees it.
+        IoctlCaller {
+            // SAFETY: The caller guarantees that the device is open.
+            bdev: unsafe { BlockDevice::from_raw(bdev) },
+            mode: OpenMode(mode),
+            _not_send: NotThreadSafe,
+        }
+    }
+
+    /// # Safety
+    ///
     /// Called by the block layer only, with a device that is open.
     unsafe extern "C" fn ioctl_callback(
         bdev: *mut bindings::block_device,
@@ -161,8 +218,8 @@ impl<T: DiskOperations> DiskVTable<T> {
     ) -> c_int {
         // SAFETY: The block layer calls this with an open device of a disk of
         // ours.
-        let (this, bdev) = unsafe { (Self::data((*bdev).bd_disk), BlockDevice::from_raw(bdev)) };
-        from_result(|| T::ioctl(this, bdev, OpenMode(mode), cmd, arg))
+        let (this, caller) = unsafe { (Self::data((*bdev).bd_disk), Self::caller(bdev, mode)) };
+        from_result(|| T::ioctl(this, &caller, cmd, arg))
     }
 
     /// # Safety
@@ -176,8 +233,8 @@ impl<T: DiskOperations> DiskVTable<T> {
     ) -> c_int {
         // SAFETY: The block layer calls this with an open device of a disk of
         // ours.
-        let (this, bdev) = unsafe { (Self::data((*bdev).bd_disk), BlockDevice::from_raw(bdev)) };
-        from_result(|| T::compat_ioctl(this, bdev, OpenMode(mode), cmd, arg))
+        let (this, caller) = unsafe { (Self::data((*bdev).bd_disk), Self::caller(bdev, mode)) };
+        from_result(|| T::compat_ioctl(this, &caller, cmd, arg))
     }
 
     /// # Safety
@@ -236,12 +293,6 @@ impl<T: DiskOperations> Disk<T> {
         unsafe { &raw mut (*self.device()).kobj }
     }
 
-    /// The device of the whole disk, as opposed to that of a partition.
-    fn whole(&self) -> *mut bindings::block_device {
-        // SAFETY: By the type invariant the disk is alive.
-        unsafe { (*self.as_raw()).part0 }
-    }
-
     /// Returns how many openers the disk and its partitions have.
     pub(crate) fn openers(&self) -> u32 {
         // SAFETY: By the type invariant the disk is alive.
@@ -295,11 +346,15 @@ impl<T: DiskOperations> Disk<T> {
         unsafe { bindings::invalidate_disk(self.as_raw()) };
     }
 
-    /// Writes back what is cached of the contents. Sleeps.
-    pub(crate) fn sync(&self) {
-        // SAFETY: By the type invariant the disk is alive. Errors have been
-        // recorded for whoever calls `fsync`.
-        unsafe { bindings::sync_blockdev(self.whole()) };
+    /// Writes back the page cache of the disk and of its partitions. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// That of the first write that has failed since the last call for the same device. It
+    /// has been recorded for callers of `fsync()` as well.
+    pub(crate) fn sync(&self) -> Result {
+        // SAFETY: By the type invariant the disk is alive.
+        to_result(unsafe { bindings::rust_loop_helper_disk_sync(self.as_raw()) })
     }
 
     /// Lets the block layer look for partitions, or not.
@@ -308,7 +363,7 @@ impl<T: DiskOperations> Disk<T> {
         unsafe { bindings::rust_loop_helper_disk_set_suppress_part_scan(self.as_raw(), suppress) };
     }
 
-    /// Looks for partitions. Must not be called by who holds `open_mutex`.
+    /// Looks for partitions, and lets the block layer do so from now on. Takes `open_mutex`.
     /// Sleeps.
     ///
     /// # Errors
@@ -319,21 +374,26 @@ impl<T: DiskOperations> Disk<T> {
         unsafe {
             let open_mutex = &raw mut (*self.as_raw()).open_mutex;
             bindings::mutex_lock(open_mutex);
+            // Under the lock, so that no opener scans before this does.
+            self.suppress_partition_scan(false);
             let ret = bindings::bdev_disk_changed(self.as_raw(), false);
             bindings::mutex_unlock(open_mutex);
             to_result(ret)
         }
     }
 
-    /// Waits for all I/O under way and holds back new I/O until the guard is
-    /// dropped. Sleeps.
-    pub(crate) fn freeze(&self) -> Frozen<'_, T> {
-        Frozen {
-            // SAFETY: The queue lives as long as the disk.
-            memflags: unsafe { bindings::rust_loop_helper_blk_mq_freeze_queue(self.queue()) },
-            disk: self,
-            _not_send: NotThreadSafe,
-        }
+    /// Waits for all I/O under way, and calls `f` while new I/O is held back. Sleeps.
+    ///
+    /// A function rather than a guard: with the queue frozen the task must not allocate
+    /// with I/O, which is a flag of the task that guards could restore out of order.
+    pub(crate) fn while_frozen<R>(&self, f: impl FnOnce(&Frozen<'_, T>) -> R) -> R {
+        // SAFETY: The queue lives as long as the disk.
+        let memflags = unsafe { bindings::rust_loop_helper_blk_mq_freeze_queue(self.queue()) };
+        // INVARIANT: The queue has just been frozen, and is so until `f` has returned.
+        let ret = f(&Frozen(self, NotThreadSafe));
+        // SAFETY: This task has frozen the queue.
+        unsafe { bindings::rust_loop_helper_blk_mq_unfreeze_queue(self.queue(), memflags) };
+        ret
     }
 }
 
@@ -377,32 +437,22 @@ impl<T: DiskOperations> Drop for UeventsSuppressed<'_, T> {
     }
 }
 
-/// See [`Disk::freeze`].
-pub(crate) struct Frozen<'a, T: DiskOperations> {
-    disk: &'a Disk<T>,
-    // Flags of the task that has frozen the queue.
-    memflags: c_uint,
-    _not_send: NotThreadSafe,
-}
+/// See [`Disk::while_frozen`].
+///
+/// # Invariants
+///
+/// The queue of the disk is frozen.
+pub(crate) struct Frozen<'a, T: DiskOperations>(&'a Disk<T>, NotThreadSafe);
 
 impl<T: DiskOperations> Frozen<'_, T> {
-    /// Forgets what is cached of the contents and has been written back. Sleeps, but
-    /// for no I/O.
+    /// Forgets the page cache of the disk and of its partitions, but for dirty pages.
+    /// Sleeps, but for no I/O.
     ///
-    /// A page that somebody has a reference to stays. Who ends the write-back of one
-    /// has one, and gives it up after those who wait for the write-back have been
-    /// woken; with the queue frozen, nobody is between the two.
+    /// A page with a reference stays. The task that ends write-back has a reference, and
+    /// puts it after it has woken those that wait for the write-back. With the queue frozen
+    /// no task is between the two.
     pub(crate) fn invalidate(&self) {
         // SAFETY: By the type invariant of the disk it is alive.
-        unsafe { bindings::invalidate_bdev(self.disk.whole()) };
-    }
-}
-
-impl<T: DiskOperations> Drop for Frozen<'_, T> {
-    fn drop(&mut self) {
-        // SAFETY: We have frozen the queue.
-        unsafe {
-            bindings::rust_loop_helper_blk_mq_unfreeze_queue(self.disk.queue(), self.memflags)
-        };
+        unsafe { bindings::rust_loop_helper_disk_invalidate(self.0.as_raw()) };
     }
 }

@@ -12,7 +12,7 @@ use kernel::{
         atomic::{
             Acquire,
             Atomic,
-            Release, //
+            Full, //
         },
         Arc,
         ArcBorrow, //
@@ -35,8 +35,10 @@ pub(crate) trait ProbeOperations: Send + Sync + Sized + 'static {
 ///
 /// # Invariants
 ///
-/// What is not null comes from `Arc::into_foreign` and is taken away only once
-/// nothing can be probed any more.
+/// A pointer that is not null comes from `Arc::into_foreign`. It is released only after the
+/// slot has been emptied and the lock of the block layer, under which all drivers are
+/// probed, has been taken since: then no probe uses it. This holds for any number of majors
+/// that share a slot.
 pub(crate) struct ProbeSlot<T>(Atomic<*mut T>);
 
 // SAFETY: It is a shared reference to a `T`, counted.
@@ -66,8 +68,11 @@ impl<T: ProbeOperations> BlockMajor<T> {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody has the number.
+    /// `EBUSY` if another driver has the number, `EINVAL` for 0, which is none.
     pub(crate) fn register(major: Option<u32>, name: &'static CStr) -> Result<Self> {
+        if major == Some(0) {
+            return Err(EINVAL);
+        }
         // SAFETY: `name` is a NUL-terminated string.
         let ret = unsafe {
             bindings::__register_blkdev(
@@ -90,11 +95,12 @@ impl<T: ProbeOperations> BlockMajor<T> {
         self.major
     }
 
-    /// From now on `driver` makes devices when they are asked for. Called once.
+    /// Lets `driver` make devices when they are asked for, unless a driver does so already.
     pub(crate) fn enable_probe(&self, driver: Arc<T>) {
-        let old = T::slot().0.load(Acquire);
-        if old.is_null() {
-            T::slot().0.store(driver.into_foreign().cast(), Release);
+        let driver = driver.into_foreign().cast();
+        if T::slot().0.cmpxchg(ptr::null_mut(), driver, Full).is_err() {
+            // SAFETY: It comes from `into_foreign`, and is in no slot.
+            drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(driver.cast()) });
         }
     }
 
@@ -116,14 +122,14 @@ impl<T: ProbeOperations> BlockMajor<T> {
 impl<T: ProbeOperations> Drop for BlockMajor<T> {
     /// Waits for a probe under way. Sleeps.
     fn drop(&mut self) {
+        let driver = T::slot().0.xchg(ptr::null_mut(), Full);
         // SAFETY: By the type invariant the number is ours. This takes the lock
-        // under which we are called, so nobody is in `probe_callback` afterwards.
+        // under which we are called, so nobody is in `probe_callback` afterwards who has
+        // found the driver.
         unsafe { bindings::unregister_blkdev(self.major, self.name.as_char_ptr()) };
-        let driver = T::slot().0.load(Acquire);
-        T::slot().0.store(ptr::null_mut(), Release);
         if !driver.is_null() {
-            // SAFETY: By the invariant of the slot this comes from `into_foreign`;
-            // it has been taken away just now.
+            // SAFETY: By the invariant of the slot this comes from `into_foreign`. It has
+            // been taken away above, and no probe uses it any more.
             drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(driver.cast()) });
         }
     }

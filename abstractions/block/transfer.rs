@@ -10,7 +10,7 @@
 //! All that this takes is in the memory that the block layer reserves for the
 //! driver with each request: first a [`Flight`], then, in its place, a
 //! [`Deferred`]. Only the segments of a request that consists of many bios do not
-//! fit there. They go to an array from a reserve, see [`TransferContext`].
+//! fit there. They go to an array from a reserve, see [`SegmentArrays`].
 //!
 //! C headers: [`include/linux/fs.h`](srctree/include/linux/fs.h),
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
@@ -50,13 +50,9 @@ use core::{
 use kernel::{
     container_of, ffi,
     prelude::*,
-    str::CString,
-    sync::{
-        atomic::{
-            Atomic,
-            Full, //
-        },
-        SetOnce, //
+    sync::atomic::{
+        Atomic,
+        Full, //
     },
 };
 
@@ -75,8 +71,13 @@ pub(crate) trait Transfer<T: Operations>: Send + 'static {
     /// Returns the file.
     fn file(&self) -> &BackingFile;
 
-    /// Returns what transfers of the device take.
-    fn context(&self) -> &TransferContext;
+    /// Returns the arrays for segments.
+    fn arrays(&self) -> &SegmentArrays;
+
+    /// Returns the workqueue for what is [deferred](Request::defer). It must have a thread to
+    /// fall back on when there is no memory for another, as to do this may be what gives back
+    /// memory.
+    fn queue(&self) -> &OwnedQueue;
 
     /// Called when a transfer has been done, with how many bytes it was or with
     /// the file's error. Any context: must not sleep.
@@ -97,42 +98,18 @@ pub(crate) enum Within {
     Completion,
 }
 
-/// What the transfers of one device take, beyond what is in the requests. It is made
-/// when the first of them comes.
-pub(crate) struct TransferContext {
-    name: CString,
-    parts: SetOnce<Parts>,
-}
+/// Arrays for the segments of requests, some of which are set aside. One pool serves all
+/// devices: none waits for an array.
+pub(crate) struct SegmentArrays(MemPool<SegmentArray>);
 
-struct Parts {
-    /// Where what is deferred runs. It has a thread to fall back on when there is no
-    /// memory for another, as to do this may be what gives back memory.
-    deferred: OwnedQueue,
-    /// Arrays for segments.
-    arrays: MemPool<SegmentArray>,
-}
-
-impl TransferContext {
-    /// Creates a context with nothing in it. `name` will be that of the workqueue.
-    pub(crate) fn new(name: CString) -> Self {
-        Self {
-            name,
-            parts: SetOnce::new(),
-        }
-    }
-
-    /// Returns what there is, and makes it first if need be. `None` if there is no
-    /// memory for that, or somebody else is just about to be done with it. May sleep.
-    fn prepare(&self) -> Option<&Parts> {
-        if self.parts.as_ref().is_none() {
-            let parts = Parts {
-                deferred: OwnedQueue::new_unbound_freezable(&self.name).ok()?,
-                arrays: MemPool::new(RESERVED_ARRAYS).ok()?,
-            };
-            // Of several who do this at once one succeeds; the others drop theirs.
-            self.parts.populate(parts);
-        }
-        self.parts.as_ref()
+impl SegmentArrays {
+    /// Creates the pool. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new() -> Result<Self> {
+        Ok(Self(MemPool::new(RESERVED_ARRAYS)?))
     }
 }
 
@@ -142,7 +119,7 @@ impl TransferContext {
 ///
 /// - `users` counts who still uses the rest: who has submitted it and, from then on,
 ///   the file, until it calls the completion function. The last of them owns all.
-/// - `array` is memory of the pool of `data.context()`.
+/// - `array` is memory of a [`SegmentArrays`].
 /// - While there are users `data` is neither moved nor changed, as if it were borrowed, so
 ///   the file that it has returned meanwhile, which `iocb` is for, stays.
 struct Flight<T: Operations> {
@@ -176,9 +153,9 @@ impl<T: Operations> Request<T> {
     ///
     /// # Errors
     ///
-    /// What was given comes back, unused, if there is no memory for the segments or the
-    /// context, or the request has too many segments, or there is no such position, or it
-    /// is not one to read or write.
+    /// What was given comes back, unused, if there is no memory for the segments, or the
+    /// request has too many of them, or is not one to read or write, or the file cannot be
+    /// accessed so, see [`Access`].
     pub(crate) fn transfer(
         self,
         pos: u64,
@@ -191,9 +168,6 @@ impl<T: Operations> Request<T> {
         let Ok(mut iocb) = data.file().kiocb(pos, access) else {
             return Err((self, data));
         };
-        let Some(parts) = data.context().prepare() else {
-            return Err((self, data));
-        };
         iocb.ki_complete = Some(Self::complete_callback);
         let only_bio = self.only_bio();
         let segments = match only_bio {
@@ -203,7 +177,7 @@ impl<T: Operations> Request<T> {
         let array = if segments <= OWN_SEGMENTS {
             None
         } else if segments <= MAX_SEGMENTS {
-            match parts.arrays.alloc() {
+            match data.arrays().0.alloc() {
                 None => return Err((self, data)),
                 array => array,
             }
@@ -278,13 +252,10 @@ impl<T: Operations> Request<T> {
         Ok(())
     }
 
-    /// Calls [`Transfer::resume`] from a workqueue. Any context. Only for what comes
-    /// from [`Transfer::done`]; fails anything else.
+    /// Calls [`Transfer::resume`] from the [workqueue](Transfer::queue) of `data`. Any
+    /// context.
     pub(crate) fn defer(self, data: T::Transfer) {
-        let Some(parts) = data.context().parts.as_ref() else {
-            return;
-        };
-        let queue = parts.deferred.as_raw();
+        let queue = data.queue().as_raw();
         let deferred: NonNull<Deferred<T>> = self.memory().cast();
         let _ = ManuallyDrop::new(self);
         // SAFETY: The request was ours, so its memory is; it has room for this, and
@@ -342,8 +313,8 @@ impl<T: Operations> Request<T> {
                 BackingFile::end_write(&raw mut (*flight).iocb);
             }
             let data = core::ptr::read(&raw const (*flight).data);
-            if let (Some(array), Some(parts)) = (array, data.context().parts.as_ref()) {
-                parts.arrays.free(array);
+            if let Some(array) = array {
+                data.arrays().0.free(array);
             }
             (Self::from_memory(flight.cast()), data, result)
         };

@@ -100,7 +100,7 @@ impl BackingFile {
     }
 
     fn is_block_device(&self) -> bool {
-        block_device(inode(&self.file)).is_some()
+        block_device(&self.file).is_some()
     }
 
     /// Returns the name of the type of the filesystem that the file is in.
@@ -120,7 +120,7 @@ impl BackingFile {
     /// As [`loop_update_dio_alignment()`](srctree/drivers/block/loop.c).
     pub(crate) fn direct_io(&self) -> DirectIo {
         let allowed = self.has_direct();
-        let said = match block_device(inode(&self.file)) {
+        let said = match block_device(&self.file) {
             // It says the same below.
             Some(_) => None,
             None => self.stat_direct_io().ok().flatten(),

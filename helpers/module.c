@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0
+
+#include <linux/module.h>
+
+#include "helpers.h"
+
+bool rust_loop_helper_try_module_get(struct module *module)
+{
+	return try_module_get(module);
+}
