@@ -7,6 +7,8 @@
 //! not passed on. Most end there. What is read or written past the page cache is only
 //! started there, see [`running`].
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod stats;
 
 mod allocation;

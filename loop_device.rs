@@ -41,6 +41,8 @@
 //! lock of the control device ([`control`]) is taken with none of these held,
 //! and none of these is taken under it.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod backing;
 pub(crate) mod control;
 

@@ -32,6 +32,8 @@
 //! A [`LoopWorker`] and the set refer to each other. The tree's half of that is
 //! let go when a worker is freed, at the latest when [`Workers`] is dropped.
 
+#![forbid(unsafe_code)]
+
 pub(crate) mod device_queue;
 mod execution;
 mod executors;

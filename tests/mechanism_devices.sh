@@ -1,0 +1,120 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024
+# leaks: no
+#
+# A device without a backing file costs memory only.
+
+. "$(dirname "$0")/lib.sh"
+
+DEVICES=200
+
+# Threads of the driver: their names begin with its name, or with that of a device.
+threads() {
+	local comm count=0
+	for comm in /proc/[0-9]*/comm; do
+		# A process may be gone by now.
+		comm=$(<"$comm") 2>/dev/null || continue
+		[[ $comm != *rust_loop* && $comm != *rloop[0-9]* ]] || count=$((count + 1))
+	done
+	echo "$count"
+}
+
+# change_devices CONTROL ADD|REMOVE COUNT: the nanoseconds that it takes.
+change_devices() {
+	python3 -IS - "$@" <<-'PYTHON'
+		import fcntl, os, sys, time
+		control = os.open(sys.argv[1], os.O_RDWR)
+		command = {"add": 0x4C80, "remove": 0x4C81}[sys.argv[2]]
+		start = time.monotonic_ns()
+		for number in range(100, 100 + int(sys.argv[3])):
+		    fcntl.ioctl(control, command, number)
+		print(time.monotonic_ns() - start)
+	PYTHON
+}
+
+no_thread() {
+	need_rust_loop
+	ensure_driver
+	local before i
+	truncate -s 1M "$WORK/image"
+	# One workqueue is kept for the next device.
+	attach "${DEV}0" "$WORK/image"
+	detach "${DEV}0"
+	before=$(threads)
+	change_devices "$CTL" add 50 >/dev/null
+	same "$(threads)" "$before" "threads with 50 more devices"
+	for i in {100..109}; do
+		attach "${DEV}$i" "$WORK/image"
+	done
+	(($(threads) <= before + 9)) || fail "more than a thread for each device with a file"
+	for i in {100..109}; do
+		detach "${DEV}$i"
+	done
+	wait_until 10 no_more_threads "$before" || fail "detached devices keep $(threads) threads, $before before"
+	udevadm settle
+	change_devices "$CTL" remove 50 >/dev/null
+	same "$(threads)" "$before" "threads with 50 devices less"
+}
+
+no_more_threads() {
+	(($(threads) <= $1))
+}
+
+# What the kernel has given out, in KiB: page tables and caches of udev come and go.
+kernel_memory() {
+	awk '$1 == "Slab:" || $1 == "Percpu:" || $1 == "KernelStack:" { sum += $2 } END { print sum }' /proc/meminfo
+}
+
+# udev opens what it is told of, and takes longer than all else.
+without_udev() {
+	udevadm settle
+	udevadm control --stop-exec-queue
+	defer 'udevadm control --start-exec-queue'
+}
+
+# cost CONTROL: nanoseconds to add and to remove a device, and its memory in bytes.
+cost() {
+	local before added removed after
+	before=$(kernel_memory)
+	added=$(change_devices "$1" add "$DEVICES")
+	after=$(kernel_memory)
+	removed=$(change_devices "$1" remove "$DEVICES")
+	echo "$((added / DEVICES)) $((removed / DEVICES)) $(((after - before) * 1024 / DEVICES))"
+}
+
+# Medians of three rounds by turns with the C driver, in the same guest.
+as_cheap() {
+	need_rust_loop
+	modprobe -q loop max_loop=0 || skip "this kernel has no loop.ko"
+	defer 'rmmod loop'
+	ensure_driver
+	without_udev
+	local round
+	for round in 1 2 3; do
+		cost /dev/loop-control >>"$WORK/cost.loop"
+		cost "$CTL" >>"$WORK/cost.rloop"
+	done
+	local c ours i what=("adding, ns" "removing, ns" "memory, bytes") limit=(150 150 110)
+	read -ra c < <(medians "$WORK/cost.loop")
+	read -ra ours < <(medians "$WORK/cost.rloop")
+	for i in 0 1 2; do
+		tell "${what[i]}: ${ours[i]}, loop.ko ${c[i]}"
+	done
+	for i in 0 1 2; do
+		((100 * ours[i] <= limit[i] * c[i])) ||
+			fail "${what[i]}: ${ours[i]}, more than ${limit[i]} % of loop.ko's ${c[i]}"
+	done
+}
+
+medians() {
+	local column
+	for column in 1 2 3; do
+		cut -d ' ' -f "$column" "$1" | sort -n | sed -n 2p
+	done | paste -sd ' '
+}
+
+it "a device without a backing file has no thread" no_thread
+it "a device without a backing file is as cheap as one of loop.ko" as_cheap
+
+run

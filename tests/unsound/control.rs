@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: GPL-2.0
+//! Correct use of all that the other files misuse. This must compile.
+
+use crate::{
+    abstractions::{
+        block::{
+            disk::IoctlCaller,
+            mq::{
+                BlkStatus,
+                Request, //
+            },
+            segments::PartSpace, //
+        },
+        cgroup::Charge,
+        fs::{
+            kiocb::Access,
+            BackingFile, //
+        },
+        module::{
+            ModuleRef,
+            THIS_MODULE, //
+        },
+        sync::SpinLockIrq,
+    },
+    loop_device::LoopDevice,
+};
+use kernel::prelude::*;
+
+fn charges(a: &Charge, b: &Charge) -> u32 {
+    a.charge(|| b.charge(|| 1))
+}
+
+fn reads(file: &BackingFile, read: &Request<LoopDevice>) -> Result<usize> {
+    let mut space = PartSpace::new();
+    let mut segments = read.dest().ok_or(EINVAL)?;
+    let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
+    let n = file.read(0, iter.as_dest(), Access::default())?;
+    iter.zero_rest();
+    Ok(n)
+}
+
+fn ends(rq: Request<LoopDevice>) {
+    rq.end(BlkStatus::OK);
+}
+
+fn locks(lock: &SpinLockIrq<u32>) -> u32 {
+    lock.with(|n| *n)
+}
+
+fn freezes(caller: &IoctlCaller<'_, LoopDevice>) -> Result {
+    let _file = caller.fget(0)?;
+    let _module = ModuleRef::try_get(&THIS_MODULE)?;
+    caller.disk().while_frozen(|frozen| frozen.invalidate());
+    Ok(())
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A file is not read into the memory of a write, nor written from that of a read.
+
+use crate::{
+    abstractions::{
+        block::{
+            mq::Request,
+            segments::PartSpace, //
+        },
+        fs::{
+            kiocb::Access,
+            BackingFile, //
+        },
+    },
+    loop_device::LoopDevice,
+};
+use kernel::prelude::*;
+
+fn reads_into_write(file: &BackingFile, write: &Request<LoopDevice>) -> Result<usize> {
+    let mut space = PartSpace::new();
+    let mut segments = write.source().ok_or(EINVAL)?;
+    let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
+    iter.zero_rest(); //~ E0599
+    let _ = iter.as_dest(); //~ E0599
+    file.read(0, iter.as_source(), Access::default()) //~ E0308
+}
+
+fn writes_from_read(file: &BackingFile, read: &Request<LoopDevice>) -> Result<usize> {
+    let mut space = PartSpace::new();
+    let mut segments = read.dest().ok_or(EINVAL)?;
+    let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
+    file.write(0, iter.as_dest(), Access::default()) //~ E0308
+}

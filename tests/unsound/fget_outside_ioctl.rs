@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A file is taken from a file descriptor only by the task that executes an ioctl.
+
+use crate::{
+    abstractions::{
+        block::disk::IoctlCaller,
+        fs::Candidate, //
+    },
+    loop_device::LoopDevice,
+};
+use kernel::prelude::*;
+
+fn misuse() -> Result<Candidate> {
+    Candidate::fget(0) //~ E0624
+}
+
+fn in_thread<T: Send>(_: T) {}
+
+fn moved(caller: IoctlCaller<'static, LoopDevice>) {
+    in_thread(caller); //~ E0277
+}

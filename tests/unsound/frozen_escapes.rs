@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: GPL-2.0
+//! A queue is used as frozen only while it is.
+
+use crate::{
+    abstractions::block::disk::{
+        Disk,
+        Frozen, //
+    },
+    loop_device::LoopDevice,
+};
+
+fn escapes(disk: &Disk<LoopDevice>) {
+    let frozen = disk.while_frozen(|frozen| frozen); //~ lifetime
+    frozen.invalidate();
+}
+
+fn no_guard<'a>(disk: &'a Disk<LoopDevice>) -> Frozen<'a, LoopDevice> {
+    disk.freeze() //~ E0599
+}

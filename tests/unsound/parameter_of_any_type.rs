@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: GPL-2.0
+//! The functions of a module parameter get an argument of their own type.
+
+use crate::abstractions::{
+    module::THIS_MODULE,
+    module_param::{
+        self,
+        KernelParam,
+        Param, //
+    },
+};
+
+struct Byte(u8);
+
+impl Param for Byte { //~ E0200
+    const OPS: &'static kernel::bindings::kernel_param_ops = &module_param::INT_PARAM_OPS; //~ E0603
+}
+
+static BYTE: Byte = Byte(0);
+static PARAM: KernelParam = KernelParam::new(&THIS_MODULE, kernel::c_str!("byte"), 0o644, &BYTE);
