@@ -48,13 +48,17 @@ pub(crate) mod control;
 
 mod attach;
 mod change_fd;
+mod debugfs;
 mod geometry;
 mod ioctl;
 mod settings;
 mod status;
 mod sysfs;
 
-use self::backing::Backing;
+use self::{
+    backing::Backing,
+    debugfs::Files, //
+};
 use crate::{
     abstractions::{
         block::{
@@ -72,6 +76,7 @@ use crate::{
             registration::DISK_MAX_PARTS,
             transfer::SegmentArrays,
         },
+        debugfs::Dir,
         fs::NoIoMappings,
         module::{
             ModuleRef,
@@ -121,6 +126,8 @@ pub(crate) struct Shared {
     queues: Arc<QueuePool>,
     /// For the direct I/O of all devices.
     arrays: Arc<SegmentArrays>,
+    /// The directory of the driver.
+    debugfs: Arc<Dir>,
 }
 
 impl Shared {
@@ -134,6 +141,7 @@ impl Shared {
         let no_io_mappings = Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?;
         let queues = Arc::pin_init(QueuePool::new(nearby.clone()), GFP_KERNEL)?;
         let arrays = Arc::new(SegmentArrays::new()?, GFP_KERNEL)?;
+        let debugfs = Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?;
         Ok(pin_init!(Self {
             validate <- new_mutex!((), "rust_loop_validate"),
             no_io_mappings,
@@ -142,6 +150,7 @@ impl Shared {
             swap,
             queues,
             arrays,
+            debugfs,
         }))
     }
 }
@@ -192,6 +201,9 @@ pub(crate) struct LoopDevice {
     name: CString,
     shared: Arc<Shared>,
     workers: Workers,
+    /// See [`debugfs`].
+    #[pin]
+    files: Mutex<Option<Files>>,
     /// See the head of this file.
     #[pin]
     change: Mutex<()>,
@@ -270,6 +282,7 @@ impl LoopDevice {
                 name,
                 shared,
                 workers,
+                files <- new_mutex!(None, "rust_loop_debugfs"),
                 change <- new_mutex!((), "rust_loop_change"),
                 state <- new_mutex!(State::Unbound, "rust_loop_state"),
             }),

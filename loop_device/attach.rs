@@ -161,6 +161,7 @@ impl LoopDevice {
         if self.shared.partitions.scan() {
             flags |= flags::PARTSCAN;
         }
+        self.create_debugfs()?;
         let (queue, lease) = QueuePool::take(&self.shared.queues)?;
         let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
         if file.is_open_direct() {

@@ -24,10 +24,6 @@ use crate::{
                 DiskRegistration, //
             },
         },
-        debugfs::{
-            Dir,
-            File, //
-        },
         errno::enosys,
         miscdevice::{
             MiscOperations,
@@ -38,10 +34,6 @@ use crate::{
         uapi,
     },
     hw_queue_depth,
-    loop_worker::report::{
-        Report,
-        Summary, //
-    },
 };
 use kernel::{
     new_mutex,
@@ -71,7 +63,6 @@ pub(crate) struct Control {
     #[pin]
     devices: Mutex<RBTree<u32, Slot>>,
     shared: Arc<Shared>,
-    debugfs: Arc<Dir>,
     names: Names,
     /// The major number of all devices.
     major: u32,
@@ -120,9 +111,15 @@ enum Slot {
 
 /// A device that exists.
 struct Device {
-    // The files refer to the device's workers, so they go first.
-    _files: (File<Report>, File<Summary>),
     registration: Pin<KBox<DiskRegistration<LoopDevice>>>,
+}
+
+impl Drop for Device {
+    /// Sleeps.
+    fn drop(&mut self) {
+        // Before the number can be used again.
+        self.registration.data().remove_debugfs();
+    }
 }
 
 impl Control {
@@ -137,7 +134,6 @@ impl Control {
             try_pin_init!(Self {
                 devices <- new_mutex!(RBTree::new(), "rust_loop_control"),
                 shared: Arc::pin_init(Shared::new(partitions)?, GFP_KERNEL)?,
-                debugfs: Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?,
                 names,
                 major,
                 probe_limit,
@@ -207,10 +203,6 @@ impl Control {
     fn make(&self, number: u32) -> Result<Device> {
         let name = CString::try_from_fmt(fmt!("{}{number}", self.names.device))?;
         let device = LoopDevice::new(number, name, self.shared.clone())?;
-        let report = device.workers.report()?;
-        let summary = Summary::new(report.clone())?;
-        let dir = Dir::new_in(self.debugfs.clone(), &device.name);
-        let dir = Arc::new(dir, GFP_KERNEL)?;
         let partitions = self.shared.partitions;
         let registration = KBox::pin_init(
             DiskRegistration::new(
@@ -230,13 +222,7 @@ impl Control {
             ),
             GFP_KERNEL,
         )?;
-        Ok(Device {
-            _files: (
-                File::new(dir.clone(), c"workers", report),
-                File::new(dir, c"summary", summary),
-            ),
-            registration,
-        })
+        Ok(Device { registration })
     }
 
     /// Removes a device. Sleeps.
