@@ -177,14 +177,6 @@ impl Backing {
         self.flags.store(self.flags() | flags::AUTOCLEAR, Relaxed);
     }
 
-    /// Takes over `LO_FLAGS_AUTOCLEAR` from the one that this replaces. Called under the state
-    /// lock.
-    pub(super) fn inherit_autoclear(&self, old: &Self) {
-        if old.is_autoclear() {
-            self.set_autoclear();
-        }
-    }
-
     /// Returns whether a device can be put on top of the one that has this file.
     pub(super) fn stacking(&self) -> Stacking {
         match self.stacking.load(Relaxed) {

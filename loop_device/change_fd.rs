@@ -7,7 +7,6 @@ use super::{
         Backing,
         Stacking, //
     },
-    status::Autoclear,
     LoopDevice, //
 };
 use crate::abstractions::{
@@ -41,6 +40,7 @@ impl LoopDevice {
         let disk = caller.disk();
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing()?;
+        let old_flags = current.flags();
         if !current.is_read_only() {
             return Err(EINVAL);
         }
@@ -60,8 +60,8 @@ impl LoopDevice {
         }
         drop(validate);
         // This fails only if the device has run down, and then it stays as it is.
-        let old = disk
-            .while_frozen(|frozen| self.exchange_backing(frozen, new.clone(), Autoclear::Keep))?;
+        let old =
+            disk.while_frozen(|frozen| self.exchange_backing(frozen, new.clone(), old_flags))?;
         {
             // One event for the whole change, below.
             let _suppressed = disk.suppress_uevents();

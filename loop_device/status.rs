@@ -80,7 +80,7 @@ impl LoopDevice {
             if range_differs {
                 frozen.invalidate();
             }
-            self.exchange_backing(frozen, new, Autoclear::AsSet)
+            self.exchange_backing(frozen, new, old_flags)
         })?;
         if let Some(sectors) = sectors {
             disk.set_capacity(sectors);
@@ -116,7 +116,8 @@ impl LoopDevice {
         if on == current.is_direct() {
             return Ok(());
         }
-        let flags = current.flags() & !flags::DIRECT_IO | if on { flags::DIRECT_IO } else { 0 };
+        let old_flags = current.flags();
+        let flags = old_flags & !flags::DIRECT_IO | if on { flags::DIRECT_IO } else { 0 };
         let block_size = disk.logical_block_size();
         let new = Arc::new(
             current.with(*current.settings(), flags, block_size),
@@ -130,8 +131,7 @@ impl LoopDevice {
             // device, so who flushes that is told, as if this had not been.
             new.file().settle();
         }
-        let old =
-            disk.while_frozen(|frozen| self.exchange_backing(frozen, new, Autoclear::Keep))?;
+        let old = disk.while_frozen(|frozen| self.exchange_backing(frozen, new, old_flags))?;
         drop((old, current));
         Ok(())
     }
@@ -161,14 +161,10 @@ impl LoopDevice {
             return Ok(());
         }
         // It is truncated, as the C driver does.
-        let limits = attach::limits(
-            current.file(),
-            current.flags(),
-            current.direct_io(),
-            bytes as u32,
-        );
+        let old_flags = current.flags();
+        let limits = attach::limits(current.file(), old_flags, current.direct_io(), bytes as u32);
         let new = Arc::new(
-            current.with(*current.settings(), current.flags(), limits.block_size),
+            current.with(*current.settings(), old_flags, limits.block_size),
             GFP_KERNEL,
         )?;
         disk.sync()?;
@@ -178,7 +174,7 @@ impl LoopDevice {
             frozen.invalidate();
             // With blocks that are too small, direct I/O must be off before any comes.
             update.commit()?;
-            self.exchange_backing(frozen, new, Autoclear::Keep)
+            self.exchange_backing(frozen, new, old_flags)
         })?;
         drop((old, current));
         Ok(())
@@ -187,6 +183,9 @@ impl LoopDevice {
     /// Lets new commands see another backing. Those that have seen the present one have ended,
     /// as the queue is frozen. Returns the present one, to be dropped without locks.
     ///
+    /// `old_flags` are the flags of the present one when the change began. If `LOOP_CLR_FD`
+    /// has set `LO_FLAGS_AUTOCLEAR` since, the new one gets it.
+    ///
     /// # Errors
     ///
     /// `ENXIO` if the device is about to lose its backing file.
@@ -194,23 +193,14 @@ impl LoopDevice {
         &self,
         _frozen: &Frozen<'_, Self>,
         new: Arc<Backing>,
-        autoclear: Autoclear,
+        old_flags: u32,
     ) -> Result<(Arc<Backing>, Option<Arc<Backing>>)> {
         let mut state = self.state.lock();
         let bound = state.bound_mut()?;
-        if autoclear == Autoclear::Keep {
-            new.inherit_autoclear(&bound.backing);
+        if bound.backing.flags() & !old_flags & flags::AUTOCLEAR != 0 {
+            new.set_autoclear();
         }
         let published = self.workers.set_backing(new.clone());
         Ok((core::mem::replace(&mut bound.backing, new), published))
     }
-}
-
-/// Whether a change keeps `LO_FLAGS_AUTOCLEAR`, which `LOOP_CLR_FD` may set meanwhile.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Autoclear {
-    /// It has been read before, and is kept.
-    Keep,
-    /// The change sets or clears it.
-    AsSet,
 }

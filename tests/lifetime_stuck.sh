@@ -1,0 +1,50 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024
+#
+# A backing file whose filesystem does not answer: only the ioctl waits that asks it.
+
+. "$(dirname "$0")/lib.sh"
+
+setup() {
+	ensure_driver
+	need_module fuse
+	mkdir -p "$WORK/fuse"
+	truncate -s 8M "$WORK/store" "$WORK/image"
+	python3 -IS "$TESTS/fusefs.py" --valid 0 "$WORK/fuse" "$WORK/store" &
+	SERVER=$!
+	defer 'umount -l "$WORK/fuse"; wait "$SERVER"'
+	wait_until 10 test -e "$WORK/fuse/file" || fail "no file is served"
+}
+
+# others_go_on CASE [BACKING-FILE [losetup options]]
+others_go_on() {
+	setup
+	local name=$1 backing=${2:-}
+	shift
+	if [[ -n $backing ]]; then
+		shift
+		attach "${DEV}0" "$@" "$WORK/$backing"
+	fi
+	defer 'kill -CONT "$SERVER"'
+	udevadm settle
+	# udev would open the devices, and wait with them open.
+	udevadm control --stop-exec-queue
+	defer 'udevadm control --start-exec-queue'
+	timeout 200 python3 -IS "$TESTS/stuck.py" "$name" "${DEV}0" "${DEV}1" "${DEV}2" \
+		"$SERVER" "$WORK/fuse/file" "$WORK/image"
+	udevadm control --start-exec-queue
+	udevadm settle
+	[[ -n $backing ]] || detach "${DEV}0"
+	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
+}
+
+it "attaching a file that does not answer keeps nobody else waiting" others_go_on configure
+it "LOOP_CHANGE_FD to such a file neither" others_go_on change-fd image -r
+it "LOOP_SET_CAPACITY neither" others_go_on capacity fuse/file
+it "LOOP_GET_STATUS64 neither" others_go_on status fuse/file
+it "LOOP_SET_DIRECT_IO neither" others_go_on direct-io fuse/file
+it "LOOP_SET_STATUS64 with another offset neither" others_go_on offset fuse/file
+it "LOOP_SET_BLOCK_SIZE neither" others_go_on block-size fuse/file
+
+run

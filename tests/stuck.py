@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: GPL-2.0
+"""usage: stuck.py CASE DEVICE FREE-DEVICE OTHER-DEVICE SERVER FILE IMAGE
+
+Have an ioctl wait for a filesystem that does not answer, and see who else waits.
+
+SERVER is the process of a FUSE server, which is stopped. An ioctl on DEVICE then waits for it;
+CASE says which one. Meanwhile DEVICE can be opened, asked and, if it has a file, told to let
+it go; FREE-DEVICE can be given a file and OTHER-DEVICE be put on it; and all of that is
+undone. Then the server goes on, and so must the ioctl. FILE is served, IMAGE is not. DEVICE has
+FILE as its backing file in all cases but "configure" and "change-fd".
+"""
+
+import errno
+import fcntl
+import os
+import signal
+import struct
+import sys
+import threading
+import time
+
+SET_FD, CLR_FD, SET_STATUS64, GET_STATUS64 = 0x4C00, 0x4C01, 0x4C04, 0x4C05
+CHANGE_FD, SET_CAPACITY, SET_DIRECT_IO, SET_BLOCK_SIZE = 0x4C06, 0x4C07, 0x4C08, 0x4C09
+CTL_GET_FREE = 0x4C82
+# struct loop_info64, of which only the offset is set.
+INFO = struct.Struct("=5Q4I64s64s32s2Q")
+
+# How long something may take that does not wait for the server, in seconds.
+LIMIT = 30
+
+case, device, free, other, server, file, image = sys.argv[1:]
+server = int(server)
+
+
+class Ioctl(threading.Thread):
+    """An ioctl in a thread of its own."""
+
+    def __init__(self, fd, command, argument=0):
+        super().__init__(daemon=True)
+        self.call = (fd, command, argument)
+        self.error = None
+
+    def run(self):
+        try:
+            fcntl.ioctl(*self.call)
+        except OSError as error:
+            self.error = errno.errorcode[error.errno]
+
+    def waits_for_server(self):
+        """Whether the thread waits in the filesystem, or for I/O of the device."""
+        with open(f"/proc/self/task/{self.native_id}/stack", encoding="ascii") as stack:
+            text = stack.read()
+        return "fuse" in text or "folio_wait" in text or "blk_mq_freeze" in text
+
+
+def until(condition, what):
+    end = time.monotonic() + LIMIT
+    while not condition():
+        if time.monotonic() > end:
+            os.kill(server, signal.SIGCONT)
+            sys.exit(f"{what}: not within {LIMIT} s")
+        time.sleep(0.01)
+
+
+def at_once(what, function, *arguments):
+    """Call a function that must not wait for the server. Return what it returns."""
+    result = []
+    thread = threading.Thread(target=lambda: result.append(function(*arguments)), daemon=True)
+    thread.start()
+    until(lambda: not thread.is_alive(), what)
+    return result[0] if result else None
+
+
+def ioctl(path, command, argument=0):
+    """An ioctl on a device that is opened for it. Return the errno's name, or None."""
+    fd = os.open(path, os.O_RDWR)
+    try:
+        fcntl.ioctl(fd, command, argument)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    finally:
+        os.close(fd)
+    return None
+
+
+def same(got, want, what):
+    if got != want:
+        os.kill(server, signal.SIGCONT)
+        sys.exit(f"{what}: {got}, expected {want}")
+
+
+def others_go_on(bound):
+    """Nobody else waits."""
+    at_once("opening the device", lambda: os.close(os.open(device, os.O_RDONLY)))
+    below = os.open(image, os.O_RDWR)
+    same(at_once("attaching another device", ioctl, free, SET_FD, below), None, "SET_FD")
+    upper = os.open(free, os.O_RDWR)
+    same(at_once("putting a device on that", ioctl, other, SET_FD, upper), None, "SET_FD on it")
+    same(at_once("detaching it", ioctl, other, CLR_FD), None, "CLR_FD")
+    os.close(upper)
+    same(at_once("detaching that", ioctl, free, CLR_FD), None, "CLR_FD")
+    os.close(below)
+    control = os.open("/dev/" + os.path.basename(device).rstrip("0123456789") + "-control",
+                      os.O_RDWR)
+    number = at_once("asking for a free device", fcntl.ioctl, control, CTL_GET_FREE)
+    if device.rstrip("0123456789") + str(number) == device:
+        sys.exit("a device that is about to have a file is called free")
+    os.close(control)
+    if bound:
+        same(at_once("letting the file go", ioctl, device, CLR_FD), None, "CLR_FD")
+
+
+def main():
+    served = os.open(file, os.O_RDWR)
+    fd = os.open(device, os.O_RDWR)
+    calls = {
+        "configure": (SET_FD, served),
+        "change-fd": (CHANGE_FD, served),
+        "capacity": (SET_CAPACITY, 0),
+        "direct-io": (SET_DIRECT_IO, 1),
+        "offset": (SET_STATUS64, INFO.pack(0, 0, 0, 4096, *[0] * 5, b"", b"", b"", 0, 0)),
+        "block-size": (SET_BLOCK_SIZE, 4096),
+        "status": (GET_STATUS64, bytearray(INFO.size)),
+    }
+    if case in ("offset", "block-size"):
+        # For the ioctl to write back.
+        os.pwrite(fd, b"x" * 4096, 0)
+    os.kill(server, signal.SIGSTOP)
+    call = Ioctl(fd, *calls[case])
+    call.start()
+    until(lambda: not call.is_alive() or call.waits_for_server(), "waiting for the server")
+    if not call.is_alive():
+        os.kill(server, signal.SIGCONT)
+        sys.exit(f"the ioctl did not wait for the server ({call.error})")
+    others_go_on(case != "configure")
+    os.kill(server, signal.SIGCONT)
+    until(lambda: not call.is_alive(), "the ioctl, with the server going on")
+    # The file is let go only with the last opener, so the change is made nevertheless.
+    same(call.error, None, "the ioctl")
+
+
+main()
