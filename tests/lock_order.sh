@@ -1,0 +1,143 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 2048 --disk 256M
+# kernels: debug
+# leaks: no
+#
+# The order of the locks, as lockdep has seen it. The first test takes every edge that there
+# is; the others compare the graph with Documentation/design.md.
+
+. "$(dirname "$0")/lib.sh"
+
+# ioctls DEVICE NUMBER:ARGUMENT...: with one file descriptor. An error is no failure here.
+ioctls() {
+	python3 -IS - "$@" <<-'PYTHON'
+		import fcntl, os, struct, sys
+		fd = os.open(sys.argv[1], os.O_RDWR)
+		for one in sys.argv[2:]:
+		    command, argument = one.split(":")
+		    command = int(command, 16)
+		    if command == 0x4C04:
+		        argument = struct.pack("=5Q4I64s64s32s2Q", 0, 0, 0, int(argument), 0, 0, 0, 0, 8,
+		                               b"", b"", b"", 0, 0)
+		    elif command == 0x4C06:
+		        argument = os.open(argument, os.O_RDONLY)
+		    else:
+		        argument = int(argument)
+		    try:
+		        fcntl.ioctl(fd, command, argument)
+		    except OSError as error:
+		        print(one, error)
+	PYTHON
+}
+
+every_edge() {
+	load_driver max_loop=4
+	truncate -s 16M "$WORK/a" "$WORK/b"
+	mkfs.ext4 -q "$WORK/a"
+	cp "$WORK/a" "$WORK/copy"
+	mkdir -p "$WORK/mnt"
+	# A stack, with a filesystem on it.
+	attach "${DEV}0" "$WORK/a"
+	attach "${DEV}1" "${DEV}0"
+	mount "${DEV}1" "$WORK/mnt"
+	dd if=/dev/zero of="$WORK/mnt/x" bs=64K count=20 conv=fsync status=none
+	umount "$WORK/mnt"
+	detach "${DEV}1"
+	detach "${DEV}0"
+	# Another file for a device that is mounted, by a loop device as well.
+	attach -r -P "${DEV}0" "$WORK/a"
+	attach -r "${DEV}1" "$WORK/copy"
+	mount -o ro "${DEV}0" "$WORK/mnt"
+	ioctls "${DEV}0" "4c06:$WORK/copy" "4c06:${DEV}1" "4c06:$WORK/copy"
+	umount "$WORK/mnt"
+	cat "/sys/block/${PREFIX}0/loop/"* "$DEBUGFS/rust_loop/${PREFIX}0/"* >/dev/null
+	detach "${DEV}1"
+	detach "${DEV}0"
+	# Settings, with a partition that has something to be written.
+	attach -P "${DEV}0" "$WORK/b"
+	sfdisk -q "${DEV}0" <<<"start=2048, size=4096"
+	wait_until 10 test -b "${DEV}0p1" || fail "no partition"
+	dd if=/dev/zero of="${DEV}0p1" bs=4K count=10 status=none
+	ioctls "${DEV}0" 4c04:4096 4c04:0 4c09:4096 4c09:512 4c07:0 4c08:1 4c08:0
+	detach "${DEV}0"
+	# Direct I/O to a filesystem, switched on and off, in a cgroup.
+	mount_disk
+	truncate -s 16M "$WORK/fs/file"
+	attach --direct-io=on "${DEV}0" "$WORK/fs/file"
+	make_cgroup edges
+	in_cgroup edges dd if=/dev/urandom of="${DEV}0" bs=64K count=50 oflag=direct status=none
+	ioctls "${DEV}0" 4c08:0 4c08:1
+	in_cgroup edges dd if="${DEV}0" of=/dev/null bs=64K status=none
+	detach "${DEV}0"
+	# Devices come and go, one because its node is opened.
+	expect 77 loopctl control "$CTL" add 77
+	expect 0 loopctl control "$CTL" remove 77
+	expect 0 loopctl control "$CTL" get-free
+	mknod "$WORK/node" b "$(sed -n "s/ $PREFIX\$//p" /proc/devices | tr -d ' ')" 78
+	head -c 1 "$WORK/node" >/dev/null 2>&1 || true
+	udevadm settle
+}
+
+# under LOCK: the classes that have been taken directly under it, a line each.
+under() {
+	awk -v lock="$1" '
+		/^ -> / { if (found) { sub(/^ -> \[[0-9a-f]*\] /, ""); print }; next }
+		{ found = 0; line = $0; sub(/^.*: /, "", line); if (line == lock) found = 1 }
+	' /proc/lockdep
+}
+
+# over LOCK: how many classes have been held over it, itself included.
+over() {
+	sed -n -E "s/.*BD: *([0-9]+) .*: $1\$/\1/p" /proc/lockdep
+}
+
+# innermost LOCK ALLOWED...: nothing is taken under it but these, and what a wake-up takes.
+innermost() {
+	local lock=$1 name allowed
+	shift
+	[[ -n $(over "$lock") ]] || fail "lockdep has not seen $lock"
+	while IFS= read -r name; do
+		case $name in
+		'&rq->__lock' | '&p->pi_lock' | '&obj_hash[i].lock' | '&lock->wait_lock' | '&x->wait'*) continue ;;
+		esac
+		for allowed; do
+			[[ $name != "$allowed" ]] || continue 2
+		done
+		fail "$name is taken under $lock"
+	done < <(under "$lock")
+}
+
+# held_over LOCK MOST: how many other classes there may be. Of one, it is the change lock.
+held_over() {
+	local seen
+	seen=$(over "$1")
+	[[ -n $seen ]] || fail "lockdep has not seen $1"
+	((seen - 1 <= $2)) || fail "$((seen - 1)) classes have been held over $1"
+	((seen == 1)) || under rust_loop_change | grep -qx "$1" ||
+		fail "another class than rust_loop_change has been held over $1"
+}
+
+# seen LOCK UNDER...
+seen() {
+	local lock=$1 name
+	shift
+	for name; do
+		under "$lock" | grep -qxE "$name" || fail "$name has not been taken under $lock"
+	done
+}
+
+it "lockdep has no objection to any edge" every_edge
+it "no task waits under the state lock" innermost rust_loop_state rust_loop_work_lock
+it "no task does I/O or waits for a filesystem under the validate lock" \
+	innermost rust_loop_validate rust_loop_state rust_loop_work_lock
+it "the work lock is innermost but for timers and workqueues" \
+	innermost rust_loop_work_lock '&base->lock' '&pool->lock' '&pcpu_hot' 'pool_lock'
+it "no lock is held over the change lock" held_over rust_loop_change 0
+it "none but the change lock is held over the validate lock" held_over rust_loop_validate 1
+it "the change lock is held over filesystems, the queue and openers" \
+	seen rust_loop_change rust_loop_state '&q->limits_lock' '&q->mq_freeze_lock' \
+	'&disk->open_mutex' '.*s_umount_key.*'
+it "the change lock is not needed to open a device" seen '&disk->open_mutex' rust_loop_state
+
+run
