@@ -149,17 +149,18 @@ impl LoopDevice {
         let disk = caller.disk();
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing();
-        // The store is asked, and most is written, before the claim, for which exclusive
-        // openers wait.
-        if current.is_ok() && disk.logical_block_size() as usize != bytes {
-            // If this fails so does the one below, or has nothing to write.
-            let _ = disk.sync();
-        }
+        // Most is written before the claim, for which exclusive openers wait.
+        let written = match &current {
+            Ok(_) if disk.logical_block_size() as usize != bytes => disk.sync(),
+            _ => Ok(()),
+        };
         let _claim = caller.bdev().claim_unless(caller.mode())?;
         let current = current?;
         if disk.logical_block_size() as usize == bytes {
             return Ok(());
         }
+        // An error is reported once: the pages are not dirty any more.
+        written?;
         // It is truncated, as the C driver does.
         let old_flags = current.flags();
         let limits = attach::limits(current.file(), old_flags, current.direct_io(), bytes as u32);

@@ -108,6 +108,29 @@ mode_changes() {
 	healthy
 }
 
+# What cannot be written back would be written elsewhere after the change.
+offset_changes() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver changes the offset all the same"
+	failing "linear /dev/vdb 16384"
+	# With the device open nothing is written back by closing it.
+	exec 7<>"${DEV}0"
+	losetup --direct-io=on "${DEV}0"
+	dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 conv=notrunc status=none
+	dmsetup suspend --nolockfs bad
+	dmsetup load bad --table "$(table error)"
+	dmsetup resume bad
+	expect EIO loopctl set-status "${DEV}0" --offset 4096
+	same "$(sysfs_attr "${DEV}0" loop/offset)" 0 offset
+	dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 conv=notrunc status=none
+	expect EIO loopctl set-block-size "${DEV}0" 4096
+	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size"
+	exec 7<&-
+	become "linear /dev/vdb 16384"
+	# Callers of fsync() are told as well.
+	fails_with_eio dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none
+	healthy
+}
+
 flakey() {
 	failing "flakey /dev/vdb 16384 0 3600 1 error_writes"
 	dd if="${DEV}0" bs=1M skip=8 count=8 iflag=direct status=none |
@@ -162,6 +185,7 @@ it "a read half of which can be read" read_across
 it "writes, told by fsync" writes
 it "synchronous writes" sync_writes
 it "writes that are lost while the mode changes" mode_changes
+it "offset and block size stay if the page cache cannot be written back" offset_changes
 it "only writes fail" flakey
 it "zeroing" discards
 it "a file on a failing disk" file_on_failing_disk

@@ -240,6 +240,23 @@ one_scan() {
 	unbind
 }
 
+# A receiver of the event of the attachment finds the partitions, and has no reason to scan.
+# The block layer sends an event of its own when it begins to scan, with the disk locked.
+before_event() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver scans after the event"
+	setup
+	uevents_begin
+	configure --flags "$PARTSCAN"
+	wait_until 5 events_of add 1 || fail "no uevent of the partition"
+	udevadm settle
+	local events
+	events=$(awk -v disk="/${PREFIX}0$" -v part="/${PREFIX}0p1$" '
+		$1 ~ /^KERNEL/ && $3 ~ disk { print $2 " disk" }
+		$1 ~ /^KERNEL/ && $3 ~ part { print $2 " partition" }' "$WORK/uevents" | paste -sd,)
+	[[ $events == *"add partition,"*"change disk" ]] || fail "events: $events"
+	unbind
+}
+
 # Without max_part they are from the range that all drivers share.
 shared_numbers() {
 	setup
@@ -335,6 +352,7 @@ it "partx" by_partx
 it "BLKPG without PARTSCAN" by_hand
 it "detach with a partition open" open_partition
 it "partitions are scanned once" one_scan
+it "partitions are there before the event of the attachment" before_event
 it "numbers without max_part" shared_numbers
 it "max_part=7" own_numbers 7 7
 it "max_part=4 is rounded up" own_numbers 4 7

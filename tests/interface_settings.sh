@@ -170,6 +170,33 @@ cache_follows_offset() {
 	clear "${DEV}0"
 }
 
+# The page cache of a partition is written where the partition was.
+partition_cache_follows_offset() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver writes it to where the partition is then"
+	setup
+	truncate -s 8M "$WORK/target"
+	defer 'rm -f "$WORK/target"'
+	sfdisk -q "$WORK/target" <<<"start=2048, size=8192, type=83"
+	configure "${DEV}0" "$WORK/target" --flags 8
+	# udev reads a disk that has been written to; it leaves a locked one alone.
+	exec 7<"${DEV}0"
+	flock 7
+	wait_until 10 test -b "${DEV}0p1" || fail "no partition"
+	exec 6<>"${DEV}0p1"
+	dd if="$B" bs=64K count=4 status=none >&6
+	! cmp -s -n 262144 -i 0:1048576 "$B" "$WORK/target" || fail "written back before it had to be"
+	expect ok loopctl set-status "${DEV}0" --offset 65536
+	cmp -n 262144 -i 0:1048576 "$B" "$WORK/target"
+	# Nor is it read from where it was.
+	cp "$WORK/target" "$WORK/before"
+	defer 'rm -f "$WORK/before"'
+	cmp -n 65536 -i 0:1114112 "${DEV}0p1" "$WORK/target"
+	exec 6<&-
+	cmp "$WORK/before" "$WORK/target"
+	exec 7<&-
+	clear "${DEV}0"
+}
+
 # ---- LOOP_SET_DIRECT_IO ---------------------------------------------------
 
 direct_io() {
@@ -496,6 +523,8 @@ it "LOOP_SET_BLOCK_SIZE refused" block_size_refused
 it "LOOP_SET_BLOCK_SIZE held exclusively by another" block_size_exclusive
 it "LOOP_SET_BLOCK_SIZE writes back" block_size_writes_back
 it "LOOP_SET_STATUS64: the page cache follows the offset" cache_follows_offset
+it "LOOP_SET_STATUS64 with an offset writes back and drops the page cache of partitions" \
+	partition_cache_follows_offset
 it "LOOP_SET_DIRECT_IO" direct_io
 it "a file open for direct I/O" direct_descriptor
 it "LOOP_SET_DIRECT_IO, file without direct I/O" direct_unsupported
