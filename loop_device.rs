@@ -90,10 +90,7 @@ use crate::{
         Running, //
     },
     loop_worker::{
-        device_queue::{
-            QueueLease,
-            QueuePool, //
-        },
+        levels::LevelQueues,
         Workers, //
     },
 };
@@ -122,8 +119,8 @@ pub(crate) struct Shared {
     nearby: Arc<OwnedQueue>,
     /// For workers that write swap.
     swap: Arc<OwnedQueue>,
-    /// For all other workers, of one device each.
-    queues: Arc<QueuePool>,
+    /// For all other workers.
+    queues: LevelQueues,
     /// For the direct I/O of all devices.
     arrays: Arc<SegmentArrays>,
     /// The directory of the driver.
@@ -139,7 +136,7 @@ impl Shared {
         let swap = OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?;
         let swap = Arc::new(swap, GFP_KERNEL)?;
         let no_io_mappings = Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?;
-        let queues = Arc::pin_init(QueuePool::new(nearby.clone()), GFP_KERNEL)?;
+        let queues = LevelQueues::new()?;
         let arrays = Arc::new(SegmentArrays::new()?, GFP_KERNEL)?;
         let debugfs = Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?;
         Ok(pin_init!(Self {
@@ -229,10 +226,7 @@ enum State {
 
 /// What exists while a device has a backing file.
 struct Bound {
-    // Dropped before the lease is.
     backing: Arc<Backing>,
-    /// Gives the workqueue of the device back.
-    queue: QueueLease,
     /// `None` if the attributes could not be created, which is no reason not to
     /// be a disk.
     _sysfs: Option<GroupRegistration<LoopDevice>>,

@@ -34,9 +34,9 @@
 
 #![forbid(unsafe_code)]
 
-pub(crate) mod device_queue;
 mod execution;
 mod executors;
+pub(crate) mod levels;
 pub(crate) mod report;
 mod tree;
 

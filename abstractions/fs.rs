@@ -12,7 +12,13 @@ pub(crate) use self::support::DirectIo;
 
 use super::{
     bindings,
-    block::bdev::DeviceFile,
+    block::{
+        bdev::{
+            self,
+            DeviceFile, //
+        },
+        disk::DiskOperations,
+    },
     errno::eopnotsupp, //
 };
 use core::{
@@ -487,6 +493,14 @@ impl BackingFile {
     /// Returns the file as one on a block device, if it is that.
     pub(crate) fn device(&self) -> Option<DeviceFile> {
         DeviceFile::from_file(&self.file)
+    }
+
+    /// Returns the driver's data of the disk that the file is, or that its filesystem is on,
+    /// if that is a disk of `T` or a partition of one. Any context.
+    pub(crate) fn disk_below<T: DiskOperations>(&self) -> Option<Arc<T>> {
+        let bdev = self.device_below()?;
+        // SAFETY: The file keeps the device that it is, or that its superblock is on, open.
+        unsafe { bdev::disk_data(bdev) }
     }
 
     fn as_ptr(&self) -> *mut bindings::file {

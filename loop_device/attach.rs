@@ -22,37 +22,31 @@ use super::{
     LoopDevice,
     State, //
 };
-use crate::{
-    abstractions::{
-        block::{
-            bdev::DeviceFile,
-            disk::{
-                Disk,
-                IoctlCaller,
-                Releasing, //
-            },
-            limits::Limits,
-            mq::SECTOR_SIZE,
+use crate::abstractions::{
+    block::{
+        bdev::DeviceFile,
+        disk::{
+            Disk,
+            IoctlCaller,
+            Releasing, //
         },
-        fs::{
-            BackingFile,
-            Candidate,
-            DirectIo, //
-        },
-        module::{
-            ModuleRef,
-            THIS_MODULE, //
-        },
-        sync::LockKillable as _,
-        sysfs::GroupRegistration,
-        uapi::{
-            flags,
-            LoopInfo64, //
-        },
+        limits::Limits,
+        mq::SECTOR_SIZE,
     },
-    loop_worker::device_queue::{
-        QueueLease,
-        QueuePool, //
+    fs::{
+        BackingFile,
+        Candidate,
+        DirectIo, //
+    },
+    module::{
+        ModuleRef,
+        THIS_MODULE, //
+    },
+    sync::LockKillable as _,
+    sysfs::GroupRegistration,
+    uapi::{
+        flags,
+        LoopInfo64, //
     },
 };
 use kernel::{
@@ -100,9 +94,7 @@ impl LoopDevice {
         let _claim = caller.bdev().claim_unless(caller.mode())?;
         let validate = self.lock_validate(below.as_ref())?;
         self.check_stack(below)?;
-        // Declared in this order, so that the lease is dropped after the file.
         let Prepared {
-            queue,
             backing,
             limits,
             sectors,
@@ -128,7 +120,6 @@ impl LoopDevice {
             disk.set_capacity(sectors);
             binding.finish(Bound {
                 backing: backing.clone(),
-                queue,
                 _sysfs: sysfs,
                 _module: module,
             });
@@ -162,12 +153,11 @@ impl LoopDevice {
             flags |= flags::PARTSCAN;
         }
         self.create_debugfs()?;
-        let (queue, lease) = QueuePool::take(&self.shared.queues)?;
         let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
         if file.is_open_direct() {
             flags |= flags::DIRECT_IO;
         }
-        let store = Store::new(file, queue, self.shared.arrays.clone())?;
+        let store = Store::new(file, &self.shared)?;
         let limits = limits(store.file(), flags, store.direct_io(), block_size);
         let backing = Backing::new(store, settings, flags, limits.block_size);
         let sectors = backing.sectors();
@@ -177,7 +167,6 @@ impl LoopDevice {
             backing: Arc::new(backing, GFP_KERNEL)?,
             limits,
             sectors,
-            queue: lease,
         })
     }
 
@@ -267,7 +256,6 @@ impl LoopDevice {
     pub(super) fn detach(&self, disk: Releasing<'_, Self>, bound: Bound) {
         let Bound {
             backing,
-            queue,
             _sysfs: sysfs,
             _module: module,
         } = bound;
@@ -289,7 +277,6 @@ impl LoopDevice {
 
         *self.state.lock() = State::Unbound;
         drop((published, backing));
-        drop(queue);
         // Who closes the device still has a reference of its own.
         drop(module);
     }
@@ -308,12 +295,10 @@ impl LoopDevice {
 
 /// All that a device is to have with a file, see [`LoopDevice::prepare`].
 struct Prepared {
-    // Dropped before the lease is.
     backing: Arc<Backing>,
     limits: Limits,
     /// The capacity.
     sectors: u64,
-    queue: QueueLease,
 }
 
 /// A device that is about to get a backing file, and is unbound again if it does not.

@@ -4,18 +4,18 @@
 
 use super::{
     geometry,
-    settings::Settings, //
+    settings::Settings,
+    LoopDevice,
+    Shared, //
 };
-use crate::{
-    abstractions::{
-        block::transfer::SegmentArrays,
-        fs::{
-            BackingFile,
-            DirectIo, //
-        },
-        uapi::flags, //
+use crate::abstractions::{
+    block::transfer::SegmentArrays,
+    fs::{
+        BackingFile,
+        DirectIo, //
     },
-    loop_worker::device_queue::DeviceQueue,
+    uapi::flags,
+    workqueue::OwnedQueue, //
 };
 use kernel::{
     prelude::*,
@@ -34,8 +34,10 @@ pub(super) struct Store {
     file: BackingFile,
     /// The filesystem's answer when the file was attached.
     direct_io: DirectIo,
-    /// Where the device's work is done while it has a file.
-    queue: Arc<DeviceQueue>,
+    /// How many devices of this driver are known to be below.
+    level: usize,
+    /// Where work is done for the devices of this level.
+    queue: Arc<OwnedQueue>,
     /// For direct I/O; those of all devices.
     arrays: Arc<SegmentArrays>,
 }
@@ -46,17 +48,17 @@ impl Store {
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(
-        file: BackingFile,
-        queue: Arc<DeviceQueue>,
-        arrays: Arc<SegmentArrays>,
-    ) -> Result<Arc<Self>> {
+    pub(super) fn new(file: BackingFile, shared: &Shared) -> Result<Arc<Self>> {
         let direct_io = file.direct_io();
+        let below = file.disk_below::<LoopDevice>();
+        let below = below.and_then(|device| device.workers.backing());
+        let level = below.map_or(0, |backing| backing.store.level.saturating_add(1));
         let this = Self {
             file,
             direct_io,
-            queue,
-            arrays,
+            level,
+            queue: shared.queues.of_level(level).clone(),
+            arrays: shared.arrays.clone(),
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
@@ -107,11 +109,6 @@ impl Backing {
         Self::new(self.store.clone(), settings, flags, block_size)
     }
 
-    /// Returns another file, for the same device; see [`Store::new`]. Sleeps.
-    pub(super) fn store_for(&self, file: BackingFile) -> Result<Arc<Store>> {
-        Store::new(file, self.store.queue.clone(), self.store.arrays.clone())
-    }
-
     /// Returns what direct I/O to the file takes.
     pub(super) fn direct_io(&self) -> DirectIo {
         self.store.direct_io
@@ -122,8 +119,8 @@ impl Backing {
         &self.store.file
     }
 
-    /// Returns the workqueue of the device.
-    pub(crate) fn queue(&self) -> &Arc<DeviceQueue> {
+    /// Returns the workqueue that the device uses.
+    pub(crate) fn queue(&self) -> &Arc<OwnedQueue> {
         &self.store.queue
     }
 

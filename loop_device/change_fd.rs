@@ -5,7 +5,8 @@
 use super::{
     backing::{
         Backing,
-        Stacking, //
+        Stacking,
+        Store, //
     },
     LoopDevice, //
 };
@@ -92,7 +93,7 @@ impl LoopDevice {
             true => flags::DIRECT_IO,
             false => 0,
         };
-        let store = current.store_for(file)?;
+        let store = Store::new(file, &self.shared)?;
         let flags = current.flags() | direct;
         let new = Backing::new(store, *current.settings(), flags, block_size);
         let fits = new.sectors() == current.sectors();

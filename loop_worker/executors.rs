@@ -14,14 +14,13 @@
 //! The workqueue for that is bound to processors, shared by all devices, and has no
 //! thread for when there is no memory to make one: that would be one for all, and devices
 //! can be on top of each other. So a worker that is to run nearby is *watched*: if it has
-//! not begun when the watch ends it runs on the workqueue of its device, too, which has
+//! not begun when the watch ends it runs on the workqueue of its level, too, which has
 //! such a thread. Where it begins first is where it runs. If it begins late, as its
 //! processor has something to do, all run anywhere for a while, so that little time is
 //! lost that way. What has begun nearby ends there: if a realtime task takes the processor
 //! while the worker waits for the file, the worker gets what the scheduler leaves to others.
 
 use super::{
-    device_queue::DeviceQueue,
     LoopWorker,
     Whose,
     WorkerSet, //
@@ -113,8 +112,8 @@ impl TimerCallback for Executors {
 
 /// The unbound workqueues.
 struct Queues {
-    /// That of the device, while it has a backing file.
-    anywhere: Option<Arc<DeviceQueue>>,
+    /// That of the device's level in a stack, while it has a backing file.
+    anywhere: Option<Arc<OwnedQueue>>,
     /// That of all devices for writing swap. When there is no memory for more threads each
     /// has one left: here it waits for nothing but swap.
     swap: Arc<OwnedQueue>,
@@ -158,10 +157,7 @@ impl Dispatch {
 
     /// Replaces the workqueue of the device. Returns the one before, to be dropped without
     /// locks. Any context.
-    pub(super) fn set_queue(
-        &mut self,
-        queue: Option<Arc<DeviceQueue>>,
-    ) -> Option<Arc<DeviceQueue>> {
+    pub(super) fn set_queue(&mut self, queue: Option<Arc<OwnedQueue>>) -> Option<Arc<OwnedQueue>> {
         match &mut self.queues {
             Some(queues) => core::mem::replace(&mut queues.anywhere, queue),
             None => queue,
@@ -177,7 +173,7 @@ impl Dispatch {
         };
         let queue = match (&worker.whose, &queues.anywhere) {
             (Whose::Swap, _) => &*queues.swap,
-            (_, Some(anywhere)) => anywhere,
+            (_, Some(anywhere)) => &**anywhere,
             (_, None) => return,
         };
         // If it is queued already the reference comes back: as good.

@@ -113,18 +113,27 @@ impl DeviceFile {
     /// Returns the driver's data if the device is a disk of `T`, or a partition
     /// of one.
     pub(crate) fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
-        let bdev = self.bdev()?;
-        // SAFETY: An open device keeps its disk alive. A table belongs to one
-        // driver, so this is a disk that was registered with
-        // `DiskRegistration<T>`.
-        unsafe {
-            let disk = (*bdev.as_ptr()).bd_disk;
-            core::ptr::eq((*disk).fops, T::VTABLE.fops())
-                .then(|| DiskVTable::<T>::data(disk).into())
-        }
+        // SAFETY: The file keeps the device open.
+        unsafe { disk_data(self.bdev()?) }
     }
 
     fn bdev(&self) -> Option<NonNull<bindings::block_device>> {
         fs::block_device(&self.0)
+    }
+}
+
+/// Returns the driver's data if the device is a disk of `T`, or a partition of one.
+///
+/// # Safety
+///
+/// `bdev` must be open.
+pub(in super::super) unsafe fn disk_data<T: DiskOperations>(
+    bdev: NonNull<bindings::block_device>,
+) -> Option<Arc<T>> {
+    // SAFETY: An open device keeps its disk alive. A table belongs to one driver, so this is a
+    // disk that was registered with `DiskRegistration<T>`.
+    unsafe {
+        let disk = (*bdev.as_ptr()).bd_disk;
+        core::ptr::eq((*disk).fops, T::VTABLE.fops()).then(|| DiskVTable::<T>::data(disk).into())
     }
 }
