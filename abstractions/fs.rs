@@ -234,6 +234,13 @@ pub(super) fn inode(file: &File) -> *mut bindings::inode {
     unsafe { (*(*file.as_ptr()).f_mapping).host }
 }
 
+/// Returns whether a filesystem that fails with `err` refuses to tell the current process
+/// something, as FUSE refuses whatever it can to root on a mount of another user. The process
+/// has the file open, though, and may read it.
+fn is_refusal(err: Error) -> bool {
+    err == EACCES || err == EPERM
+}
+
 fn is_open_for_write(file: &File) -> bool {
     // SAFETY: The file is alive; what it was opened for does not change.
     unsafe { (*file.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
@@ -365,29 +372,34 @@ impl BackingFile {
     }
 
     /// Returns the size of the file in bytes, as the filesystem knows it: on a
-    /// network filesystem the cached inode may be out of date.
+    /// network filesystem the cached inode may be out of date. The inode answers for a
+    /// filesystem that [refuses to](is_refusal).
     ///
     /// # Errors
     ///
     /// That of the filesystem.
     pub(crate) fn size(&self) -> Result<u64> {
+        // SAFETY: The file is alive, hence the inode is.
+        let cached = || unsafe { bindings::rust_loop_helper_i_size_read(inode(&self.file)) };
         if block_device(&self.file).is_some() {
-            // SAFETY: The file is alive, hence the inode is.
-            let size = unsafe { bindings::rust_loop_helper_i_size_read(inode(&self.file)) };
-            return Ok(size.try_into()?);
+            return Ok(cached().try_into()?);
         }
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
         // SAFETY: The file is alive; `stat` is valid for writes.
-        to_result(unsafe {
+        let size = match to_result(unsafe {
             bindings::vfs_getattr_nosec(
                 &(*self.as_ptr()).__bindgen_anon_1.f_path,
                 stat.as_mut_ptr(),
                 bindings::STATX_SIZE,
                 0,
             )
-        })?;
-        // SAFETY: `vfs_getattr_nosec` has filled it in.
-        Ok(unsafe { stat.assume_init() }.size.try_into()?)
+        }) {
+            // SAFETY: `vfs_getattr_nosec` has filled it in.
+            Ok(()) => unsafe { stat.assume_init() }.size,
+            Err(err) if is_refusal(err) => cached(),
+            Err(err) => return Err(err),
+        };
+        Ok(size.try_into()?)
     }
 
     /// Returns whether the file was opened for direct I/O (`O_DIRECT`).
@@ -398,7 +410,8 @@ impl BackingFile {
         flags & bindings::O_DIRECT != 0
     }
 
-    /// Returns which file this is.
+    /// Returns which file this is. The inode answers for a filesystem that
+    /// [refuses to](is_refusal).
     ///
     /// # Errors
     ///
@@ -406,32 +419,42 @@ impl BackingFile {
     pub(crate) fn id(&self) -> Result<FileId> {
         let mut stat = MaybeUninit::<bindings::kstat>::zeroed();
         // SAFETY: The file is alive; `stat` is valid for writes.
-        to_result(unsafe {
+        let (dev, ino, rdev) = match to_result(unsafe {
             bindings::vfs_getattr(
                 &(*self.as_ptr()).__bindgen_anon_1.f_path,
                 stat.as_mut_ptr(),
                 bindings::STATX_INO,
                 bindings::AT_STATX_SYNC_AS_STAT,
             )
-        })?;
-        // SAFETY: `vfs_getattr` has filled it in.
-        let stat = unsafe { stat.assume_init() };
+        }) {
+            Ok(()) => {
+                // SAFETY: `vfs_getattr` has filled it in.
+                let stat = unsafe { stat.assume_init() };
+                (stat.dev, stat.ino, stat.rdev)
+            }
+            // The inode in the filesystem: for a device node, that of the node.
+            //
+            // SAFETY: The file is alive, hence the inode and its superblock are. None of the
+            // numbers changes.
+            Err(err) if is_refusal(err) => unsafe {
+                let inode = (*self.as_ptr()).f_inode;
+                ((*(*inode).i_sb).s_dev, (*inode).i_ino, (*inode).i_rdev)
+            },
+            Err(err) => return Err(err),
+        };
         // SAFETY: Pure arithmetic; has no preconditions.
         let (dev, rdev) = unsafe {
             (
-                bindings::rust_loop_helper_huge_encode_dev(stat.dev),
-                bindings::rust_loop_helper_huge_encode_dev(stat.rdev),
+                bindings::rust_loop_helper_huge_encode_dev(dev),
+                bindings::rust_loop_helper_huge_encode_dev(rdev),
             )
         };
-        Ok(FileId {
-            dev,
-            ino: stat.ino,
-            rdev,
-        })
+        Ok(FileId { dev, ino, rdev })
     }
 
-    /// Returns the block size of the filesystem that the file lives in, in
-    /// bytes.
+    /// Returns the block size of the filesystem that the file lives in, in bytes. The inode
+    /// answers for a filesystem that [refuses to](is_refusal), which FUSE does by 0, and for
+    /// one whose size is none: a server of FUSE may say whatever it likes.
     ///
     /// # Errors
     ///
@@ -439,13 +462,26 @@ impl BackingFile {
     pub(crate) fn fs_block_size(&self) -> Result<u32> {
         let mut bsize = 0;
         // SAFETY: The file is alive; `bsize` is valid for writes.
-        to_result(unsafe {
+        match to_result(unsafe {
             bindings::rust_loop_helper_vfs_statfs_bsize(
                 &(*self.as_ptr()).__bindgen_anon_1.f_path,
                 &mut bsize,
             )
-        })?;
-        Ok(bsize.try_into()?)
+        }) {
+            Err(err) if !is_refusal(err) => return Err(err),
+            _ => (),
+        }
+        Ok(match u32::try_from(bsize) {
+            Ok(bsize) if bsize.is_power_of_two() && bsize >= bindings::SECTOR_SIZE => bsize,
+            _ => self.inode_block_size(),
+        })
+    }
+
+    /// Returns the block size of the inode that holds the data, in bytes. Does not enter the
+    /// filesystem.
+    fn inode_block_size(&self) -> u32 {
+        // SAFETY: The file is alive, hence the inode is.
+        unsafe { bindings::rust_loop_helper_i_blocksize(inode(&self.file)) }
     }
 
     /// Writes the path of the file into `buf` and returns it.

@@ -75,6 +75,11 @@ void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q)
 	blk_queue_disable_write_zeroes(q);
 }
 
+sector_t rust_loop_helper_get_capacity(struct gendisk *disk)
+{
+	return get_capacity(disk);
+}
+
 unsigned int rust_loop_helper_disk_openers(struct gendisk *disk)
 {
 	return disk_openers(disk);

@@ -14,6 +14,11 @@ bool rust_loop_helper_is_sync(const struct inode *inode)
 	return IS_SYNC(inode);
 }
 
+u32 rust_loop_helper_i_blocksize(const struct inode *inode)
+{
+	return i_blocksize(inode);
+}
+
 bool rust_loop_helper_s_isblk(const struct inode *inode)
 {
 	return S_ISBLK(inode->i_mode);

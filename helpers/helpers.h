@@ -33,6 +33,7 @@ void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec
 					      unsigned int bytes);
 void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q);
 void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q);
+sector_t rust_loop_helper_get_capacity(struct gendisk *disk);
 unsigned int rust_loop_helper_disk_openers(struct gendisk *disk);
 unsigned int rust_loop_helper_queue_logical_block_size(struct request_queue *q);
 unsigned int rust_loop_helper_bdev_logical_block_size(struct block_device *bdev);
@@ -76,6 +77,7 @@ void rust_loop_helper_debugfs_remove(struct dentry *dentry);
 /* fs.c */
 loff_t rust_loop_helper_i_size_read(const struct inode *inode);
 bool rust_loop_helper_is_sync(const struct inode *inode);
+u32 rust_loop_helper_i_blocksize(const struct inode *inode);
 bool rust_loop_helper_s_isblk(const struct inode *inode);
 bool rust_loop_helper_s_isreg(const struct inode *inode);
 gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);

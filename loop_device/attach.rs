@@ -75,7 +75,8 @@ impl LoopDevice {
     ///   has it open exclusively;
     /// - `EINVAL`: the file is not one that can back a device, or a setting is
     ///   not valid;
-    /// - `EOVERFLOW`: see [`Settings::new`].
+    /// - `EOVERFLOW`: see [`Settings::new`];
+    /// - that of the filesystem that does not tell the size of the file.
     pub(super) fn configure(
         &self,
         caller: &IoctlCaller<'_, Self>,
@@ -160,7 +161,7 @@ impl LoopDevice {
         let store = Store::new(file, &self.shared)?;
         let limits = limits(store.file(), flags, store.direct_io(), block_size);
         let backing = Backing::new(store, settings, flags, limits.block_size);
-        let sectors = backing.sectors();
+        let sectors = backing.sectors()?;
         // What others have written so far. Their errors are theirs.
         let _ = backing.file().fsync();
         Ok(Prepared {

@@ -82,6 +82,8 @@ impl Store {
 pub(crate) struct Backing {
     store: Arc<Store>,
     settings: Settings,
+    /// Logical block size of the device, in bytes.
+    block_size: u32,
     /// `LO_FLAGS_*`. Changed under the state lock, read anywhere.
     flags: Atomic<u32>,
     /// See [`Stacking`]. Changed under the validate lock.
@@ -99,6 +101,7 @@ impl Backing {
         Self {
             store,
             settings,
+            block_size,
             flags: Atomic::new(flags),
             stacking: Atomic::new(Stacking::Allowed as u32),
         }
@@ -188,11 +191,22 @@ impl Backing {
         self.stacking.store(stacking as u32, Relaxed);
     }
 
-    /// Returns how large the device is now, in sectors; 0 if the file does not
-    /// tell its size. Asks the filesystem, so may sleep.
-    pub(super) fn sectors(&self) -> u64 {
-        let size = self.store.file.size().unwrap_or(0);
-        geometry::device_sectors(size, self.settings.offset, self.settings.size_limit)
+    /// Returns how large the device is now, in sectors. Asks the filesystem, so may sleep.
+    ///
+    /// # Errors
+    ///
+    /// That of the filesystem.
+    pub(super) fn sectors(&self) -> Result<u64> {
+        let size = self.store.file.size()?;
+        let Settings {
+            offset, size_limit, ..
+        } = self.settings;
+        Ok(geometry::device_sectors(
+            size,
+            offset,
+            size_limit,
+            self.block_size,
+        ))
     }
 }
 

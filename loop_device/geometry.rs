@@ -17,14 +17,15 @@ use kernel::prelude::*;
 
 /// Returns the capacity, in sectors, of a device that shows a file of `file_size`
 /// bytes from byte `offset` on, but no more than `size_limit` bytes of it unless
-/// that is 0. What does not fill a sector is cut off.
-pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64) -> u64 {
+/// that is 0. What does not fill a logical block, of `block_size` bytes, is cut off: the
+/// block layer refuses to read or write less than one.
+pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block_size: u32) -> u64 {
     let size = file_size.saturating_sub(offset);
     let size = match size_limit {
         0 => size,
         limit => size.min(limit),
     };
-    size >> SECTOR_SHIFT
+    (size - size % u64::from(block_size.max(SECTOR_SIZE))) >> SECTOR_SHIFT
 }
 
 /// Returns whether a device with the given block size, in bytes, that begins at
@@ -137,7 +138,35 @@ mod tests {
             (MAX, MAX - 512, 0, 1),
         ];
         for (size, offset, limit, expected) in table {
-            assert_eq!(device_sectors(size, offset, limit), expected);
+            assert_eq!(device_sectors(size, offset, limit, SECTOR_SIZE), expected);
+        }
+    }
+
+    #[test]
+    fn sectors_are_whole_blocks() {
+        const MAX: u64 = i64::MAX as u64;
+        // (file size, offset, size limit, block size, expected)
+        let table = [
+            (1_050_112, 0, 0, 512, 2051),
+            (1_050_112, 0, 0, 1024, 2050),
+            (1_050_112, 0, 0, 4096, 2048),
+            (1_050_112, 0, 0, 65536, 2048),
+            (4095, 0, 0, 4096, 0),
+            (4096, 0, 0, 4096, 8),
+            (8191, 0, 0, 4096, 8),
+            (8192, 1, 0, 4096, 8),
+            (8192, 512, 0, 4096, 8),
+            (8192, 4096, 0, 4096, 8),
+            (8192, 4097, 0, 4096, 0),
+            (1 << 20, 0, 100_000, 4096, 192),
+            (1 << 20, 0, 4095, 4096, 0),
+            (1 << 20, 512, 1 << 20, 4096, 2040),
+            (MAX, 0, 0, 4096, MAX >> 12 << 3),
+            (MAX, MAX - 4095, 0, 4096, 0),
+            (MAX, MAX - 4096, 0, 4096, 8),
+        ];
+        for (size, offset, limit, block_size, expected) in table {
+            assert_eq!(device_sectors(size, offset, limit, block_size), expected);
         }
     }
 

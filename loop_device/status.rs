@@ -59,7 +59,8 @@ impl LoopDevice {
     ///
     /// `ENXIO` if the device has no backing file, `EINVAL` and `EOVERFLOW` as
     /// [`Settings::new`]; if another part of the file is to be shown and the page cache of the
-    /// device cannot be written back before, the error of that. Nothing is changed then.
+    /// device cannot be written back before, or the filesystem does not tell the size of the
+    /// file, the error of that. Nothing is changed then.
     pub(super) fn set_status(&self, disk: &Disk<Self>, info: &LoopInfo64) -> Result {
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing()?;
@@ -73,7 +74,7 @@ impl LoopDevice {
 
         let mut sectors = None;
         if range_differs {
-            sectors = Some(new.sectors());
+            sectors = Some(new.sectors()?);
             disk.sync()?;
         }
         let old = disk.while_frozen(|frozen| {
@@ -96,10 +97,10 @@ impl LoopDevice {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device has no backing file.
+    /// `ENXIO` if the device has no backing file, or that of the filesystem.
     pub(super) fn update_capacity(&self, disk: &Disk<Self>) -> Result {
         let _change = self.change.lock_killable()?;
-        disk.set_capacity(self.bound_backing()?.sectors());
+        disk.set_capacity(self.bound_backing()?.sectors()?);
         Ok(())
     }
 
@@ -137,14 +138,16 @@ impl LoopDevice {
     }
 
     /// Changes the logical block size (`LOOP_SET_BLOCK_SIZE`); 0 is for the
-    /// default. What the device has cached is written back and dropped. Sleeps.
+    /// default. What the device has cached is written back and dropped. It shows whole blocks
+    /// of the new size. Sleeps.
     ///
     /// # Errors
     ///
     /// - `EBUSY` if another file has the device open exclusively;
     /// - `ENXIO` if the device has no backing file;
     /// - `EINVAL` if that is not a block size;
-    /// - the error of writing back, before anything is changed.
+    /// - the error of writing back, or of the filesystem that does not tell the size of the
+    ///   file, before anything is changed.
     pub(super) fn set_block_size(&self, caller: &IoctlCaller<'_, Self>, bytes: usize) -> Result {
         let disk = caller.disk();
         let _change = self.change.lock_killable()?;
@@ -183,6 +186,7 @@ impl LoopDevice {
 
     /// Lets new commands see another backing. Those that have seen the present one have ended,
     /// as the queue is frozen. Returns the present one, to be dropped without locks.
+        let sectors = new.sectors()?;
     ///
     /// `old_flags` are the flags of the present one when the change began. If `LOOP_CLR_FD`
     /// has set `LO_FLAGS_AUTOCLEAR` since, the new one gets it.
@@ -192,6 +196,9 @@ impl LoopDevice {
     /// `ENXIO` if the device is about to lose its backing file.
     pub(super) fn exchange_backing(
         &self,
+        if disk.capacity() != sectors {
+            disk.set_capacity(sectors);
+        }
         _frozen: &Frozen<'_, Self>,
         new: Arc<Backing>,
         old_flags: u32,

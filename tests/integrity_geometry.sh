@@ -27,6 +27,71 @@ window() {
 	detach "${DEV}0"
 }
 
+# block_window FILE-SIZE BLOCK-SIZE SECTORS [option...]: whole blocks are shown. losetup
+# would look whether the whole of a window is shown, and give up.
+block_window() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver shows the end of a block, too"
+	local size=$1 block=$2 want=$3 offset
+	shift 3
+	ensure_driver
+	image "$size"
+	defer 'clear_quietly "${DEV}0"'
+	expect ok loopctl configure "${DEV}0" "$WORK/image" --block-size "$block" "$@"
+	same "$(sectors "${DEV}0")" "$want" "sectors"
+	offset=$(sysfs_attr "${DEV}0" loop/offset)
+	tail -c +$((offset + 1)) "$WORK/image" | head -c $((want * 512)) >"$WORK/part"
+	defer 'rm -f "$WORK/part"'
+	cmp "$WORK/part" "${DEV}0"
+	# The last sector can be written, past the page cache and through it.
+	dd if=/dev/zero of="${DEV}0" bs="$block" seek=$((want * 512 / block - 1)) count=1 \
+		oflag=direct conv=notrunc,fsync status=none
+	dd if=/dev/zero of="${DEV}0" bs=512 seek=$((want - 1)) count=1 conv=notrunc,fsync status=none
+	blkid -p "${DEV}0" || true
+	same "$(log_count "error on dev ${PREFIX}0")" 0 "errors in the log"
+	detach "${DEV}0"
+}
+
+# What changes the size or the blocks shows whole blocks afterwards.
+blocks_change() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver shows the end of a block, too"
+	ensure_driver
+	image 1050112
+	attach "${DEV}0" "$WORK/image"
+	same "$(sectors "${DEV}0")" 2051 "sectors"
+	expect ok loopctl set-block-size "${DEV}0" 4096
+	same "$(sectors "${DEV}0")" 2048 "sectors, 4096-byte blocks"
+	expect ok loopctl set-status "${DEV}0" --offset 512
+	same "$(sectors "${DEV}0")" 2048 "sectors at offset 512"
+	expect ok loopctl set-status "${DEV}0" --offset 2048
+	same "$(sectors "${DEV}0")" 2040 "sectors at offset 2048"
+	expect ok loopctl set-status "${DEV}0" --sizelimit 100000
+	same "$(sectors "${DEV}0")" 192 "sectors of 100000 bytes"
+	expect ok loopctl set-status "${DEV}0"
+	truncate -s 1056767 "$WORK/image"
+	expect ok loopctl set-capacity "${DEV}0"
+	same "$(sectors "${DEV}0")" 2056 "sectors of 1056767 bytes"
+	expect ok loopctl set-block-size "${DEV}0" 1024
+	same "$(sectors "${DEV}0")" 2062 "sectors, 1024-byte blocks"
+	expect ok loopctl set-block-size "${DEV}0" 512
+	same "$(sectors "${DEV}0")" 2063 "sectors, 512-byte blocks"
+	detach "${DEV}0"
+}
+
+# Files are as large if they show as many blocks.
+blocks_of_another_file() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver compares sectors"
+	ensure_driver
+	image 1050112
+	random_file "$WORK/other" 1048576
+	random_file "$WORK/small" 1048064
+	defer 'rm -f "$WORK/other" "$WORK/small"'
+	attach "${DEV}0" -r -b 4096 "$WORK/image"
+	expect EINVAL loopctl change-fd "${DEV}0" "$WORK/small"
+	expect ok loopctl change-fd "${DEV}0" "$WORK/other"
+	cmp "$WORK/other" "${DEV}0"
+	detach "${DEV}0"
+}
+
 write_window() {
 	ensure_driver
 	image 1M
@@ -106,6 +171,11 @@ it "size limit" window 1M 0 100000 195
 it "offset and size limit" window 1M 512 8192 16
 it "size limit beyond the end" window 1M 4096 99999999 2040
 it "offset beyond the end" window 64K 1048576 0 0
+it "whole blocks of 4096 bytes" block_window 1050112 4096 2048
+it "whole blocks of 1024 bytes at an odd offset" block_window 1050112 1024 2048 --offset 1000
+it "whole blocks within a size limit" block_window 1M 4096 192 --sizelimit 100000
+it "whole blocks after a change of size or blocks" blocks_change
+it "whole blocks of another file" blocks_of_another_file
 it "writes stay inside the window" write_window
 it "read-only attach" read_only
 it "read-only backing file descriptor" read_only_file

@@ -436,6 +436,32 @@ stall_end() {
 	dmsetup resume "$1"
 }
 
+# ---- a filesystem of a user -------------------------------------------------
+
+# fuse_new NAME STORE [option of fusefs.py...]: $WORK/NAME/file, a FUSE file with the
+# contents of STORE, for the rest of the test. FUSE_PID is the server.
+fuse_new() {
+	local dir=$WORK/$1
+	need_module fuse
+	mkdir -p "$dir"
+	# Other users get there.
+	chmod 711 "$WORK"
+	python3 -IS "$TESTS/fusefs.py" "${@:3}" "$dir" "$2" &
+	FUSE_PID=$!
+	defer "fuse_end $dir $FUSE_PID"
+	wait_until 10 fuse_is_mounted "$dir" || fail "no FUSE filesystem"
+}
+
+fuse_is_mounted() {
+	grep -q "^[^ ]* $1 fuse " /proc/self/mounts
+}
+
+fuse_end() {
+	kill -CONT "$2"
+	wait_until 10 umount "$1"
+	wait "$2"
+}
+
 # ---- uevents --------------------------------------------------------------
 
 uevents_begin() {

@@ -319,6 +319,12 @@ impl<T: DiskOperations> Disk<T> {
         UeventsSuppressed(self)
     }
 
+    /// Returns the capacity, in sectors.
+    pub(crate) fn capacity(&self) -> u64 {
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_get_capacity(self.as_raw()) }
+    }
+
     /// Sets the capacity, in sectors, and tells user space. May sleep.
     pub(crate) fn set_capacity(&self, sectors: u64) {
         // SAFETY: By the type invariant the disk is alive.

@@ -1,0 +1,142 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 1 --mem 768
+# leaks: no
+#
+# Files of a FUSE filesystem that belongs to another user. Root may have such a file open,
+# and that is all: the kernel refuses to tell it of the file.
+
+. "$(dirname "$0")/lib.sh"
+NEED_LOOPCTL=1
+
+USER_ID=1000
+STORE=$WORK/store
+READ_ONLY=1
+
+# foreign SIZE [option of fusefs.py...]
+foreign() {
+	ensure_driver
+	random_file "$STORE" "$1"
+	: >"$WORK/errors"
+	fuse_new fuse "$STORE" --user "$USER_ID" --errors "$WORK/errors" "${@:2}"
+	FILE=$WORK/fuse/file
+	must_fail stat "$FILE" 2>/dev/null
+	defer 'clear_quietly "${DEV}0"'
+}
+
+configure() {
+	expect "$1" loopctl configure "${DEV}0" "$FILE" --user "$USER_ID" "${@:2}"
+}
+
+field() {
+	local line
+	while read -r line; do
+		[[ $line != "$1="* ]] || echo "${line#*=}"
+	done < <(loopctl status "${DEV}0")
+}
+
+size_is_known() {
+	foreign 1M
+	configure ok
+	same "$(sectors "${DEV}0")" 2048 sectors
+	dd if="${DEV}0" bs=64K status=none | cmp - "$STORE"
+	random_file "$WORK/data" 64K
+	defer 'rm -f "$WORK/data"'
+	dd if="$WORK/data" of="${DEV}0" bs=64K seek=3 oflag=direct conv=fsync,notrunc status=none
+	cmp -i 196608:0 -n 65536 "$STORE" "$WORK/data"
+	clear "${DEV}0"
+}
+
+status_is_known() {
+	foreign 1M
+	configure ok --name mine
+	same "$(field inode)" 2 "inode"
+	same "$(field name)" mine "name"
+	[[ $(field device) != 0 ]] || fail "no number of the filesystem"
+	losetup "${DEV}0" >"$WORK/listed"
+	clear "${DEV}0"
+}
+
+size_is_asked_again() {
+	foreign 1M
+	configure ok
+	expect ok loopctl set-status "${DEV}0" --offset 4096
+	same "$(sectors "${DEV}0")" 2040 "sectors at an offset"
+	expect ok loopctl set-capacity "${DEV}0"
+	same "$(sectors "${DEV}0")" 2040 "sectors, asked again"
+	expect ok loopctl set-block-size "${DEV}0" 4096
+	same "$(sectors "${DEV}0")" 2040 "sectors of whole blocks"
+	clear "${DEV}0"
+}
+
+changed() {
+	foreign 1M
+	configure ok --flags "$READ_ONLY"
+	expect ok loopctl change-fd "${DEV}0" "$FILE" --user "$USER_ID"
+	random_file "$WORK/other" 2M
+	defer 'rm -f "$WORK/other"'
+	expect EINVAL loopctl change-fd "${DEV}0" "$WORK/other"
+	dd if="${DEV}0" bs=64K status=none | cmp - "$STORE"
+	clear "${DEV}0"
+}
+
+granularity_is_known() {
+	foreign 1M
+	configure ok
+	same "$(sysfs_attr "${DEV}0" queue/discard_granularity)" 4096 discard_granularity
+	blkdiscard -o 64K -l 64K "${DEV}0"
+	cmp -i 65536:0 -n 65536 "$STORE" /dev/zero
+	clear "${DEV}0"
+}
+
+# A server may say that blocks have any size.
+odd_granularity() {
+	ensure_driver
+	random_file "$STORE" 1M
+	fuse_new fuse "$STORE" --block-size 3000
+	FILE=$WORK/fuse/file
+	defer 'clear_quietly "${DEV}0"'
+	expect ok loopctl configure "${DEV}0" "$FILE"
+	same "$(sysfs_attr "${DEV}0" queue/discard_granularity)" 4096 discard_granularity
+	clear "${DEV}0"
+}
+
+# All else but a refusal is an error, and nothing has changed.
+size_is_an_error() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver takes 0 for the size"
+	ensure_driver
+	random_file "$STORE" 1M
+	: >"$WORK/errors"
+	fuse_new fuse "$STORE" --valid 0 --errors "$WORK/errors"
+	FILE=$WORK/fuse/file
+	defer 'clear_quietly "${DEV}0"'
+	exec 8<>"$FILE"
+	defer 'exec 8>&-'
+	echo "getattr EIO" >"$WORK/errors"
+	expect EIO loopctl configure "${DEV}0" "/proc/$BASHPID/fd/8"
+	is_unbound "${DEV}0" || fail "bound"
+	same "$(sectors "${DEV}0")" 0 "sectors, unbound"
+	: >"$WORK/errors"
+	expect ok loopctl configure "${DEV}0" "$FILE"
+	same "$(sectors "${DEV}0")" 2048 sectors
+	echo "getattr EIO" >"$WORK/errors"
+	expect EIO loopctl set-capacity "${DEV}0"
+	expect EIO loopctl set-status "${DEV}0" --offset 4096
+	expect EIO loopctl set-block-size "${DEV}0" 4096
+	same "$(sectors "${DEV}0")" 2048 "sectors after errors"
+	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "logical_block_size after errors"
+	same "$(sysfs_attr "${DEV}0" loop/offset)" 0 "offset after errors"
+	: >"$WORK/errors"
+	dd if="${DEV}0" bs=64K status=none | cmp - "$STORE"
+	clear "${DEV}0"
+}
+
+it "a file that root may not look at has its size" size_is_known
+it "a file that root may not look at has a status" status_is_known
+it "its size is asked again" size_is_asked_again
+it "it can be changed for itself" changed
+it "it has a discard granularity" granularity_is_known
+it "a discard granularity that is none" odd_granularity
+it "a size that cannot be told is an error, and nothing changes" size_is_an_error
+
+run
