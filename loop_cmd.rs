@@ -190,7 +190,7 @@ fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatu
             Ok(()) => BlkStatus::OK,
             Err(_) => BlkStatus::IOERR,
         },
-        Op::Discard | Op::WriteZeroes { .. } => allocation::change(rq, op, backing, run.retries()),
+        Op::Discard | Op::WriteZeroes { .. } => allocation::change(rq, op, run),
         Op::Unknown(op) => {
             pr_warn_once!("request with unknown operation {op}\n");
             BlkStatus::IOERR

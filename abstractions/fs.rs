@@ -484,6 +484,32 @@ impl BackingFile {
         unsafe { bindings::rust_loop_helper_i_blocksize(inode(&self.file)) }
     }
 
+    /// Returns what the ranges may have to be multiples of that [`Self::fallocate`] changes, in
+    /// bytes, the smallest first. A block device takes whole logical blocks. A filesystem
+    /// mostly takes any range; some take whole blocks only. Any context.
+    pub(crate) fn fallocate_alignments(&self) -> [u32; 2] {
+        let first = match block_device(&self.file) {
+            // SAFETY: The file keeps the device alive.
+            Some(bdev) => unsafe {
+                bindings::rust_loop_helper_bdev_logical_block_size(bdev.as_ptr())
+            },
+            None => 1,
+        };
+        [first, first.max(self.inode_block_size())]
+    }
+
+    /// Returns whether the memory of a write must not change before the write has been done,
+    /// past the page cache: something below computes checksums or parity of it. Any context.
+    pub(crate) fn needs_stable_writes(&self) -> bool {
+        // SAFETY: The file is alive, hence its mapping and the device below are.
+        unsafe {
+            bindings::rust_loop_helper_mapping_stable_writes((*self.as_ptr()).f_mapping)
+                || self.device_below().is_some_and(|bdev| {
+                    bindings::rust_loop_helper_bdev_stable_writes(bdev.as_ptr())
+                })
+        }
+    }
+
     /// Writes the path of the file into `buf` and returns it.
     ///
     /// # Errors
@@ -515,6 +541,8 @@ impl BackingFile {
                 rotational: bindings::rust_loop_helper_bdev_rot(bdev),
                 write_zeroes_sectors: bindings::rust_loop_helper_bdev_write_zeroes_sectors(bdev),
                 discard_granularity: bindings::rust_loop_helper_bdev_discard_granularity(bdev),
+                discard_alignment: bindings::rust_loop_helper_bdev_discard_alignment(bdev),
+                logical_block_size: bindings::rust_loop_helper_bdev_logical_block_size(bdev),
             }
         }
     }
@@ -573,4 +601,8 @@ pub(crate) struct Below {
     pub(crate) write_zeroes_sectors: u32,
     /// In bytes.
     pub(crate) discard_granularity: u32,
+    /// Where the first unit of that size begins, in bytes.
+    pub(crate) discard_alignment: u32,
+    /// In bytes.
+    pub(crate) logical_block_size: u32,
 }

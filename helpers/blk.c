@@ -65,14 +65,23 @@ void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec
 	bio_advance_iter_single(bio, iter, bytes);
 }
 
+/* With the limit of the hardware, from which a later commit computes the other one again. */
 void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q)
 {
-	blk_queue_disable_discard(q);
+	WRITE_ONCE(q->limits.max_discard_sectors, 0);
+	WRITE_ONCE(q->limits.max_hw_discard_sectors, 0);
+	WRITE_ONCE(q->limits.discard_granularity, 0);
 }
 
 void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q)
 {
-	blk_queue_disable_write_zeroes(q);
+	WRITE_ONCE(q->limits.max_write_zeroes_sectors, 0);
+	WRITE_ONCE(q->limits.max_wzeroes_unmap_sectors, 0);
+}
+
+unsigned int rust_loop_helper_queue_max_discard_sectors(const struct request_queue *q)
+{
+	return READ_ONCE(q->limits.max_discard_sectors);
 }
 
 sector_t rust_loop_helper_get_capacity(struct gendisk *disk)
@@ -114,6 +123,30 @@ unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bde
 unsigned int rust_loop_helper_bdev_discard_granularity(struct block_device *bdev)
 {
 	return bdev_discard_granularity(bdev);
+}
+
+unsigned int rust_loop_helper_bdev_discard_alignment(struct block_device *bdev)
+{
+	return bdev_discard_alignment(bdev);
+}
+
+bool rust_loop_helper_bdev_stable_writes(struct block_device *bdev)
+{
+	return bdev_stable_writes(bdev);
+}
+
+/*
+ * bdev_add() does this for a device that is complete when it is added. A filesystem looks at
+ * the limits when it is mounted.
+ */
+void rust_loop_helper_disk_set_stable_writes(struct gendisk *disk, bool stable)
+{
+	struct address_space *mapping = disk->part0->bd_mapping;
+
+	if (stable)
+		mapping_set_stable_writes(mapping);
+	else
+		mapping_clear_stable_writes(mapping);
 }
 
 bool rust_loop_helper_bdev_rot(struct block_device *bdev)

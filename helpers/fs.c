@@ -19,6 +19,16 @@ u32 rust_loop_helper_i_blocksize(const struct inode *inode)
 	return i_blocksize(inode);
 }
 
+bool rust_loop_helper_mapping_stable_writes(const struct address_space *mapping)
+{
+	return mapping_stable_writes(mapping);
+}
+
+struct page *rust_loop_helper_zero_page(void)
+{
+	return ZERO_PAGE(0);
+}
+
 bool rust_loop_helper_s_isblk(const struct inode *inode)
 {
 	return S_ISBLK(inode->i_mode);

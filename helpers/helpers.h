@@ -33,6 +33,7 @@ void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec
 					      unsigned int bytes);
 void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q);
 void rust_loop_helper_blk_queue_disable_write_zeroes(struct request_queue *q);
+unsigned int rust_loop_helper_queue_max_discard_sectors(const struct request_queue *q);
 sector_t rust_loop_helper_get_capacity(struct gendisk *disk);
 unsigned int rust_loop_helper_disk_openers(struct gendisk *disk);
 unsigned int rust_loop_helper_queue_logical_block_size(struct request_queue *q);
@@ -42,6 +43,9 @@ struct queue_limits
 rust_loop_helper_queue_limits_start_update(struct request_queue *q);
 unsigned int rust_loop_helper_bdev_write_zeroes_sectors(struct block_device *bdev);
 unsigned int rust_loop_helper_bdev_discard_granularity(struct block_device *bdev);
+unsigned int rust_loop_helper_bdev_discard_alignment(struct block_device *bdev);
+bool rust_loop_helper_bdev_stable_writes(struct block_device *bdev);
+void rust_loop_helper_disk_set_stable_writes(struct gendisk *disk, bool stable);
 bool rust_loop_helper_bdev_rot(struct block_device *bdev);
 struct device *rust_loop_helper_disk_to_dev(struct gendisk *disk);
 struct gendisk *rust_loop_helper_dev_to_disk(struct device *dev);
@@ -78,6 +82,8 @@ void rust_loop_helper_debugfs_remove(struct dentry *dentry);
 loff_t rust_loop_helper_i_size_read(const struct inode *inode);
 bool rust_loop_helper_is_sync(const struct inode *inode);
 u32 rust_loop_helper_i_blocksize(const struct inode *inode);
+bool rust_loop_helper_mapping_stable_writes(const struct address_space *mapping);
+struct page *rust_loop_helper_zero_page(void);
 bool rust_loop_helper_s_isblk(const struct inode *inode);
 bool rust_loop_helper_s_isreg(const struct inode *inode);
 gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);

@@ -4,9 +4,17 @@
 //!
 //! Whether a file can do this shows only when it is asked to. If it cannot, the
 //! block layer is told not to ask again before the request fails, for that is
-//! how it knows to write zeroes instead.
+//! how it knows to write zeroes instead. If the file refuses one range only, as block devices
+//! refuse what is not aligned to their blocks, the command writes zeroes where the file is not
+//! changed otherwise.
 
-use super::retry::Retries;
+use super::{
+    running::{
+        self,
+        Running, //
+    },
+    sync_io, //
+};
 use crate::{
     abstractions::{
         block::mq::{
@@ -17,53 +25,146 @@ use crate::{
         errno::eopnotsupp,
         fs::FallocateMode,
     },
-    loop_device::{
-        backing::Backing,
-        LoopDevice, //
-    },
+    loop_device::LoopDevice,
 };
 use kernel::prelude::*;
 
-/// Returns what can be done for an operation, the best first.
+/// Returns what can be done for an operation, the best first. `may_discard` says whether the
+/// device takes discards now.
 ///
-/// A hole reads as zeroes, but is not allocated, which is what the issuer of a
-/// write-zeroes without `unmap` wants.
-fn modes(op: Op) -> &'static [FallocateMode] {
+/// A hole reads as zeroes, but is not allocated. That is not what the issuer of a
+/// write-zeroes without `unmap` wants, nor the administrator who has turned off discard to
+/// keep a preallocated file so.
+fn modes(op: Op, may_discard: bool) -> &'static [FallocateMode] {
     match op {
         Op::Discard => &[FallocateMode::PunchHole],
-        Op::WriteZeroes { unmap: true } => &[FallocateMode::PunchHole, FallocateMode::ZeroRange],
-        Op::WriteZeroes { unmap: false } => &[FallocateMode::ZeroRange],
+        Op::WriteZeroes { unmap: true } if may_discard => {
+            &[FallocateMode::PunchHole, FallocateMode::ZeroRange]
+        }
+        Op::WriteZeroes { .. } => &[FallocateMode::ZeroRange],
         _ => &[],
     }
 }
 
+/// Returns whether a file that fails with `err` has refused this range at this moment, rather
+/// than such a change as a whole: it is not aligned to its blocks, or is in use otherwise (a
+/// block device with a filesystem mounted, if some of the range is dirty in its page cache).
+fn is_refusal(err: Error) -> bool {
+    err == EINVAL || err == EBUSY
+}
+
+/// A range of the file, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Range {
+    pos: u64,
+    len: u32,
+}
+
+impl Range {
+    /// Returns what is before the first multiple of `align`, which is a power of two, what is
+    /// between that and the last one, and what is behind. The first one is all of it if there
+    /// is nothing in between.
+    fn split(self, align: u32) -> [Self; 3] {
+        let Self { pos, len } = self;
+        let mask = u64::from(align).saturating_sub(1);
+        // Both are less than `align`.
+        let head = (pos.wrapping_neg() & mask) as u32;
+        let tail = (pos.wrapping_add(len.into()) & mask) as u32;
+        let middle = len
+            .checked_sub(head)
+            .and_then(|rest| rest.checked_sub(tail))
+            .filter(|&middle| middle != 0);
+        let (head, middle, tail) = match middle {
+            Some(middle) => (head, middle, tail),
+            None => (len, 0, 0),
+        };
+        [(0, head), (head, middle), (head + middle, tail)].map(|(from, len)| Self {
+            pos: pos.saturating_add(from.into()),
+            len,
+        })
+    }
+}
+
 /// Does a discard or write-zeroes.
-pub(super) fn change(
-    rq: &mut Request<LoopDevice>,
-    op: Op,
-    backing: &Backing,
-    mut retries: Retries<'_>,
-) -> BlkStatus {
-    let pos = backing.file_pos(rq.pos());
-    for &mode in modes(op) {
-        loop {
-            match backing.file().fallocate(mode, pos, rq.bytes().into()) {
-                Ok(()) => {
-                    retries.succeeded();
-                    return BlkStatus::OK;
-                }
-                Err(err) if err == eopnotsupp() => break,
-                Err(err) if retries.again(err) => (),
-                Err(_) => return BlkStatus::IOERR,
-            }
+pub(super) fn change(rq: &mut Request<LoopDevice>, op: Op, run: &Running) -> BlkStatus {
+    let range = Range {
+        pos: run.backing().file_pos(rq.pos()),
+        len: rq.bytes(),
+    };
+    let mut is_refused = false;
+    for &mode in modes(op, rq.may_discard()) {
+        match zero(rq, run, mode, range) {
+            Ok(()) => return BlkStatus::OK,
+            Err(err) if err == eopnotsupp() => (),
+            Err(err) if is_refusal(err) => is_refused = true,
+            Err(err) => return err.into(),
         }
     }
     match op {
+        // The block layer asks again, for another range or at another time.
+        Op::WriteZeroes { .. } if is_refused => {
+            return match write(rq, run, range) {
+                Ok(()) => BlkStatus::OK,
+                Err(err) => err.into(),
+            }
+        }
+        Op::Discard if is_refused => (),
         Op::Discard => rq.disable_discard(),
         _ => rq.disable_write_zeroes(),
     }
     rq.set_quiet();
     BlkStatus::NOTSUPP
+}
+
+/// Zeroes a range of the file: what is aligned as the file wants it by `mode`, what is before
+/// and behind by writing.
+fn zero(rq: &Request<LoopDevice>, run: &Running, mode: FallocateMode, range: Range) -> Result {
+    let file = run.backing().file();
+    let (mut result, mut last) = (Err(EINVAL), None);
+    for align in file.fallocate_alignments() {
+        let [head, middle, tail] = range.split(align);
+        if last == Some(middle) {
+            break;
+        }
+        last = Some(middle);
+        result = match middle.len {
+            0 => Ok(()),
+            _ => allocate(run, mode, middle),
+        };
+        match result {
+            Ok(()) => {
+                write(rq, run, head)?;
+                return write(rq, run, tail);
+            }
+            Err(err) if is_refusal(err) => (),
+            Err(_) => break,
+        }
+    }
+    result
+}
+
+/// Changes the allocation of a range.
+fn allocate(run: &Running, mode: FallocateMode, range: Range) -> Result {
+    let (file, mut retries) = (run.backing().file(), run.retries());
+    loop {
+        match file.fallocate(mode, range.pos, range.len.into()) {
+            Ok(()) => {
+                retries.succeeded();
+                return Ok(());
+            }
+            Err(err) if retries.again(err) => (),
+            Err(err) => return Err(err),
+        }
+    }
+}
+
+/// Writes zeroes to a range, through the page cache, where no alignment matters.
+fn write(rq: &Request<LoopDevice>, run: &Running, range: Range) -> Result {
+    let access = running::access(rq, false);
+    match range.len {
+        0 => Ok(()),
+        len => sync_io::write_zeroes(run.backing(), range.pos, len, access, run.retries()),
+    }
 }
 
 #[kunit_tests(rust_loop_allocation)]
@@ -72,21 +173,51 @@ mod tests {
 
     #[test]
     fn modes_for_operations() {
-        let table: [(Op, &[FallocateMode]); 5] = [
-            (Op::Discard, &[FallocateMode::PunchHole]),
-            (
-                Op::WriteZeroes { unmap: true },
-                &[FallocateMode::PunchHole, FallocateMode::ZeroRange],
-            ),
-            (
-                Op::WriteZeroes { unmap: false },
-                &[FallocateMode::ZeroRange],
-            ),
-            (Op::Read, &[]),
-            (Op::Flush, &[]),
+        const HOLE: &[FallocateMode] = &[FallocateMode::PunchHole];
+        const ZERO: &[FallocateMode] = &[FallocateMode::ZeroRange];
+        const BOTH: &[FallocateMode] = &[FallocateMode::PunchHole, FallocateMode::ZeroRange];
+        // (operation, with discard, without)
+        let table = [
+            (Op::Discard, HOLE, HOLE),
+            (Op::WriteZeroes { unmap: true }, BOTH, ZERO),
+            (Op::WriteZeroes { unmap: false }, ZERO, ZERO),
+            (Op::Read, &[], &[]),
+            (Op::Flush, &[], &[]),
         ];
-        for (op, expected) in table {
-            assert!(modes(op) == expected);
+        for (op, with, without) in table {
+            assert!(modes(op, true) == with);
+            assert!(modes(op, false) == without);
+        }
+    }
+
+    #[test]
+    fn ranges_are_split() {
+        const END: u64 = i64::MAX as u64;
+        // (position, length, alignment, lengths before, between and behind)
+        let table = [
+            (0, 4096, 1, [0, 4096, 0]),
+            (7, 13, 1, [0, 13, 0]),
+            (0, 4096, 4096, [0, 4096, 0]),
+            (0, 4095, 4096, [4095, 0, 0]),
+            (512, 1024, 4096, [1024, 0, 0]),
+            (512, 3584, 4096, [3584, 0, 0]),
+            (512, 4096, 4096, [4096, 0, 0]),
+            (512, 7680, 4096, [3584, 4096, 0]),
+            (512, 8192, 4096, [3584, 4096, 512]),
+            (4096, 4608, 4096, [0, 4096, 512]),
+            (END - 511, 512, 512, [0, 512, 0]),
+            (512, u32::MAX, 512, [0, u32::MAX - 511, 511]),
+            (0, 512, 0, [0, 512, 0]),
+        ];
+        for (pos, len, align, expected) in table {
+            let parts = Range { pos, len }.split(align);
+            let mut end = pos;
+            for (part, expected) in parts.into_iter().zip(expected) {
+                assert_eq!(part.pos, end);
+                assert_eq!(part.len, expected);
+                end += u64::from(part.len);
+            }
+            assert_eq!(end, pos + u64::from(len));
         }
     }
 }

@@ -21,7 +21,8 @@ use crate::{
             segments::{
                 BvecIter,
                 Direction,
-                PartSpace, //
+                PartSpace,
+                Zeroes, //
             },
         },
         errno::eopnotsupp,
@@ -87,6 +88,29 @@ pub(super) fn read_cached(rq: &Request<LoopDevice>, backing: &Backing, access: A
         }
     }
     true
+}
+
+/// Writes `len` zeroes at byte `pos` of the file. Sleeps.
+///
+/// # Errors
+///
+/// That of the file.
+pub(super) fn write_zeroes(
+    backing: &Backing,
+    pos: u64,
+    len: u32,
+    access: Access,
+    retries: Retries<'_>,
+) -> Result {
+    let (file, zeroes) = (backing.file(), Zeroes::new());
+    let mut progress = Progress::new(pos, access, retries);
+    while progress.done < len && progress.outcome.is_ok() {
+        let mut iter = zeroes.part((len - progress.done) as usize);
+        progress.advance(&mut iter, |iter, pos, access| {
+            file.write(pos, iter.as_source(), access)
+        });
+    }
+    progress.outcome
 }
 
 /// Returns whether what failed past the page cache with `err` may succeed through it,

@@ -108,6 +108,7 @@ impl LoopDevice {
         // queue need not be frozen, for there is no I/O to a device without capacity.
         let mut update = disk.start_limits_update();
         update.set(&limits);
+        update.reset_user();
         update.commit()?;
 
         {
@@ -159,7 +160,13 @@ impl LoopDevice {
             flags |= flags::DIRECT_IO;
         }
         let store = Store::new(file, &self.shared)?;
-        let limits = limits(store.file(), flags, store.direct_io(), block_size);
+        let limits = limits(
+            store.file(),
+            flags,
+            store.direct_io(),
+            block_size,
+            settings.offset,
+        );
         let backing = Backing::new(store, settings, flags, limits.block_size);
         let sectors = backing.sectors()?;
         // What others have written so far. Their errors are theirs.
@@ -347,18 +354,22 @@ impl Drop for Binding<'_> {
 }
 
 /// Asks a backing file for what the limits depend on. `flags` are those that were
-/// asked for, `block_size` is what the user wants, in bytes, or 0.
+/// asked for, `block_size` is what the user wants, in bytes, or 0. The device begins at byte
+/// `offset` of the file.
 pub(super) fn limits(
     file: &BackingFile,
     flags: u32,
     direct_io: DirectIo,
     block_size: u32,
+    offset: u64,
 ) -> Limits {
     let below = file.below();
     let discard = if below.is_device {
         Discard::Device {
             max_sectors: below.write_zeroes_sectors,
             granularity: below.discard_granularity,
+            alignment: below.discard_alignment,
+            logical_block_size: below.logical_block_size,
         }
     } else if !file.has_fallocate() {
         Discard::No
@@ -374,6 +385,8 @@ pub(super) fn limits(
         has_fsync: file.has_fsync(),
         has_dsync: file.has_dsync(),
         rotational: below.rotational,
+        stable_writes: file.needs_stable_writes(),
+        offset,
         discard,
     })
 }

@@ -28,6 +28,17 @@ pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block
     (size - size % u64::from(block_size.max(SECTOR_SIZE))) >> SECTOR_SHIFT
 }
 
+/// Returns where on a device that begins at byte `offset` of its file the first unit of
+/// `granularity` bytes begins, in bytes, if the first one of the file begins at byte
+/// `alignment`.
+pub(super) fn discard_alignment(granularity: u32, alignment: u32, offset: u64) -> u32 {
+    let granularity = u64::from(granularity);
+    match offset.checked_rem(granularity) {
+        Some(rest) => ((granularity + u64::from(alignment) - rest) % granularity) as u32,
+        None => 0,
+    }
+}
+
 /// Returns whether a device with the given block size, in bytes, that begins at
 /// byte `offset` of its file can use direct I/O on that.
 pub(super) fn direct_io_fits(direct_io: DirectIo, block_size: u32, offset: u64) -> bool {
@@ -53,6 +64,10 @@ pub(super) struct LimitsInput {
     pub(super) has_dsync: bool,
     /// Whether the disk below is rotational.
     pub(super) rotational: bool,
+    /// Whether the memory of a write must not change before the write has been done.
+    pub(super) stable_writes: bool,
+    /// Where in the file the device begins, in bytes.
+    pub(super) offset: u64,
     /// What can be given back.
     pub(super) discard: Discard,
 }
@@ -75,26 +90,38 @@ pub(super) enum Discard {
         max_sectors: u32,
         /// In bytes.
         granularity: u32,
+        /// Where the first unit of that size begins, in bytes.
+        alignment: u32,
+        /// The least that can be zeroed at once, in bytes.
+        logical_block_size: u32,
     },
 }
 
 /// Returns the limits of a device.
 pub(super) fn limits(input: LimitsInput) -> Limits {
-    let (max_sectors, granularity) = match input.discard {
-        Discard::No => (0, 0),
-        Discard::Holes { granularity } => (u32::MAX >> SECTOR_SHIFT, granularity),
-        Discard::Device { max_sectors: 0, .. } => (0, 0),
+    let block_size = match input.block_size {
+        0 if input.direct => input.direct_io.offset_align,
+        0 => SECTOR_SIZE,
+        size => size,
+    };
+    let (max_sectors, granularity, alignment) = match input.discard {
+        Discard::No | Discard::Device { max_sectors: 0, .. } => (0, 0, 0),
+        Discard::Holes { granularity } => {
+            (u32::MAX >> SECTOR_SHIFT, granularity.max(block_size), 0)
+        }
         Discard::Device {
             max_sectors,
             granularity,
-        } => (max_sectors, granularity),
+            alignment,
+            logical_block_size,
+        } => (
+            max_sectors,
+            granularity.max(logical_block_size).max(block_size),
+            alignment,
+        ),
     };
     Limits {
-        block_size: match input.block_size {
-            0 if input.direct => input.direct_io.offset_align,
-            0 => SECTOR_SIZE,
-            size => size,
-        },
+        block_size,
         // Buffers of a sector are aligned so, and the block layer refuses what is not
         // aligned to this. What the file then refuses goes through its page cache.
         dma_alignment: input.direct_io.mem_align.min(SECTOR_SIZE),
@@ -102,9 +129,11 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
         // Without, the block layer flushes after a write that is to be durable.
         fua: input.has_fsync && input.has_dsync && input.writable,
         rotational: input.rotational,
+        stable_writes: input.stable_writes,
         max_discard_sectors: max_sectors,
         max_write_zeroes_sectors: max_sectors,
         discard_granularity: granularity,
+        discard_alignment: discard_alignment(granularity, alignment, input.offset),
     }
 }
 
@@ -167,6 +196,31 @@ mod tests {
         ];
         for (size, offset, limit, block_size, expected) in table {
             assert_eq!(device_sectors(size, offset, limit, block_size), expected);
+        }
+    }
+
+    #[test]
+    fn discard_alignments() {
+        const MAX: u64 = i64::MAX as u64;
+        // (granularity, alignment, offset, expected)
+        let table = [
+            (0, 0, 0, 0),
+            (0, 512, 4096, 0),
+            (4096, 0, 0, 0),
+            (4096, 0, 512, 3584),
+            (4096, 0, 3584, 512),
+            (4096, 0, 4096, 0),
+            (4096, 0, 1000, 3096),
+            (4096, 512, 0, 512),
+            (4096, 512, 512, 0),
+            (4096, 512, 1024, 3584),
+            (4096, 8192, 0, 0),
+            (4096, 0, MAX, 1),
+            (1 << 31, 0, 1 << 31, 0),
+            (1 << 31, u32::MAX, 1, 0x7fff_fffe),
+        ];
+        for (granularity, alignment, offset, expected) in table {
+            assert_eq!(discard_alignment(granularity, alignment, offset), expected);
         }
     }
 
@@ -240,6 +294,8 @@ mod tests {
         has_fsync: true,
         has_dsync: true,
         rotational: false,
+        stable_writes: false,
+        offset: 0,
         discard: Discard::No,
     };
 
@@ -278,32 +334,41 @@ mod tests {
 
     #[test]
     fn limits_discard() {
-        // (how, expected sectors, expected granularity)
+        const DEVICE: Discard = device(64, 1024, 512);
+        const fn device(max_sectors: u32, granularity: u32, logical_block_size: u32) -> Discard {
+            Discard::Device {
+                max_sectors,
+                granularity,
+                alignment: 0,
+                logical_block_size,
+            }
+        }
+        const HOLES: Discard = Discard::Holes { granularity: 4096 };
+        // (how, offset, block size, expected sectors, granularity, alignment)
         let table = [
-            (Discard::No, 0, 0),
-            (Discard::Holes { granularity: 4096 }, 0x7f_ffff, 4096),
-            (
-                Discard::Device {
-                    max_sectors: 64,
-                    granularity: 1024,
-                },
-                64,
-                1024,
-            ),
-            (
-                Discard::Device {
-                    max_sectors: 0,
-                    granularity: 1024,
-                },
-                0,
-                0,
-            ),
+            (Discard::No, 512, 0, 0, 0, 0),
+            (HOLES, 0, 0, 0x7f_ffff, 4096, 0),
+            (HOLES, 512, 0, 0x7f_ffff, 4096, 3584),
+            (HOLES, 512, 8192, 0x7f_ffff, 8192, 7680),
+            (DEVICE, 0, 0, 64, 1024, 0),
+            (DEVICE, 512, 0, 64, 1024, 512),
+            (device(0, 1024, 512), 512, 0, 0, 0, 0),
+            (device(64, 0, 512), 0, 0, 64, 512, 0),
+            (device(64, 0, 4096), 0, 0, 64, 4096, 0),
+            (device(64, 0, 4096), 512, 0, 64, 4096, 3584),
+            (device(64, 0, 512), 512, 4096, 64, 4096, 3584),
         ];
-        for (discard, sectors, granularity) in table {
-            let limits = limits(LimitsInput { discard, ..PLAIN });
+        for (discard, offset, block_size, sectors, granularity, alignment) in table {
+            let limits = limits(LimitsInput {
+                discard,
+                offset,
+                block_size,
+                ..PLAIN
+            });
             assert_eq!(limits.max_discard_sectors, sectors);
             assert_eq!(limits.max_write_zeroes_sectors, sectors);
             assert_eq!(limits.discard_granularity, granularity);
+            assert_eq!(limits.discard_alignment, alignment);
         }
     }
 }

@@ -77,9 +77,22 @@ impl LoopDevice {
             sectors = Some(new.sectors()?);
             disk.sync()?;
         }
+        let limits = (settings.offset != current.settings().offset).then(|| {
+            let (file, direct_io) = (new.file(), new.direct_io());
+            attach::limits(file, new_flags, direct_io, block_size, settings.offset)
+        });
+        // No filesystem is entered from here on.
+        let update = limits.map(|limits| {
+            let mut update = disk.start_limits_update();
+            update.set_discard_alignment(limits.discard_alignment);
+            update
+        });
         let old = disk.while_frozen(|frozen| {
             if range_differs {
                 frozen.invalidate();
+            }
+            if let Some(update) = update {
+                update.commit()?;
             }
             self.exchange_backing(frozen, new, old_flags)
         })?;
@@ -166,11 +179,14 @@ impl LoopDevice {
         written?;
         // It is truncated, as the C driver does.
         let old_flags = current.flags();
-        let limits = attach::limits(current.file(), old_flags, current.direct_io(), bytes as u32);
+        let (file, direct_io) = (current.file(), current.direct_io());
+        let offset = current.settings().offset;
+        let limits = attach::limits(file, old_flags, direct_io, bytes as u32, offset);
         let new = Arc::new(
             current.with(*current.settings(), old_flags, limits.block_size),
             GFP_KERNEL,
         )?;
+        let sectors = new.sectors()?;
         disk.sync()?;
         let mut update = disk.start_limits_update();
         update.set(&limits);
@@ -180,13 +196,15 @@ impl LoopDevice {
             update.commit()?;
             self.exchange_backing(frozen, new, old_flags)
         })?;
+        if disk.capacity() != sectors {
+            disk.set_capacity(sectors);
+        }
         drop((old, current));
         Ok(())
     }
 
     /// Lets new commands see another backing. Those that have seen the present one have ended,
     /// as the queue is frozen. Returns the present one, to be dropped without locks.
-        let sectors = new.sectors()?;
     ///
     /// `old_flags` are the flags of the present one when the change began. If `LOOP_CLR_FD`
     /// has set `LO_FLAGS_AUTOCLEAR` since, the new one gets it.
@@ -196,9 +214,6 @@ impl LoopDevice {
     /// `ENXIO` if the device is about to lose its backing file.
     pub(super) fn exchange_backing(
         &self,
-        if disk.capacity() != sectors {
-            disk.set_capacity(sectors);
-        }
         _frozen: &Frozen<'_, Self>,
         new: Arc<Backing>,
         old_flags: u32,

@@ -6,6 +6,7 @@
 # Discard and write-zeroes, and what they do to the backing file.
 
 . "$(dirname "$0")/lib.sh"
+NEED_LOOPCTL=1
 
 # A filesystem on the disk, with an image of 4 MiB of data in it.
 image_on() {
@@ -201,6 +202,271 @@ plain_disk() {
 	detach "${DEV}0"
 }
 
+# A user has turned discard off, to keep a preallocated image so.
+turn_off_discard() {
+	echo 0 >"/sys/block/${PREFIX}0/queue/discard_max_bytes"
+}
+
+# Metadata may have been added.
+nothing_freed() {
+	local freed
+	freed=$(freed_kib)
+	((freed <= 0)) || fail "$freed KiB freed"
+}
+
+keeps_allocation() {
+	image_on "$@"
+	fallocate -l 8M "$image"
+	truncate -s 8M "$WORK/model"
+	before=$(allocated_kib "$image")
+	attach "${DEV}0" "$image"
+	turn_off_discard
+	must_fail blkdiscard -f -o 1M -l 1M "${DEV}0"
+	if [[ $DRIVER == rust_loop ]]; then
+		fallocate --punch-hole --offset 1M --length 1M "${DEV}0"
+	else
+		# The C driver refuses. That keeps the allocation, too.
+		must_fail fallocate --punch-hole --offset 1M --length 1M "${DEV}0"
+		blkdiscard -f -z -o 1M -l 1M "${DEV}0"
+	fi
+	zero_model 16 16
+	matches_model
+	nothing_freed
+	detach "${DEV}0"
+}
+
+keeps_allocation_without_zero_range() {
+	ensure_driver
+	image_in "$WORK"
+	defer 'rm -f "$image"'
+	attach "${DEV}0" "$image"
+	turn_off_discard
+	must_fail fallocate --punch-hole --offset 1M --length 1M "${DEV}0"
+	matches_model
+	blkdiscard -f -z -o 1M -l 1M "${DEV}0"
+	zero_model 16 16
+	matches_model
+	nothing_freed
+	detach "${DEV}0"
+}
+
+# The thread of ext4 that zeroes tables after the mount.
+mount_keeps_allocation() {
+	ensure_driver
+	mount_disk
+	image=$WORK/fs/image
+	fallocate -l 300M "$image"
+	defer 'rm -f "$image"'
+	before=$(allocated_kib "$image")
+	attach "${DEV}0" "$image"
+	mkfs.ext4 -q -E nodiscard,lazy_itable_init=1 "${DEV}0"
+	turn_off_discard
+	mkdir -p "$WORK/mnt"
+	mount -o init_itable=0 "${DEV}0" "$WORK/mnt"
+	defer '! mountpoint -q "$WORK/mnt" || umount "$WORK/mnt"'
+	wait_until 60 no_lazy_init || fail "ext4 still initialises"
+	umount "$WORK/mnt"
+	nothing_freed
+	detach "${DEV}0"
+}
+
+no_lazy_init() {
+	! pgrep -x ext4lazyinit >/dev/null
+}
+
+# ---- a store of blocks that are larger than those of the device ---------------
+
+# store_KIND: STORE is a disk of 64 MiB with blocks of 4096 bytes.
+store_loop() {
+	mount_disk
+	truncate -s 64M "$WORK/fs/store"
+	defer 'rm -f "$WORK/fs/store"'
+	attach "${DEV}1" -b 4096 "$WORK/fs/store"
+	STORE=${DEV}1
+}
+
+store_zram() {
+	need_module zram
+	local number
+	number=$(</sys/class/zram-control/hot_add)
+	defer "wait_until 10 zram_remove $number"
+	echo 64M >"/sys/block/zram$number/disksize"
+	STORE=/dev/zram$number
+	wait_until 10 test -b "$STORE"
+}
+
+zram_remove() {
+	echo "$1" >/sys/class/zram-control/hot_remove 2>/dev/null
+}
+
+store_scsi() {
+	modprobe -q scsi_debug dev_size_mb=64 sector_size=4096 lbpws=1 ||
+		skip "this kernel has no scsi_debug"
+	defer 'udevadm settle; wait_until 10 modprobe -q -r scsi_debug'
+	wait_until 10 scsi_disk
+	udevadm settle
+}
+
+scsi_disk() {
+	local disk
+	for disk in /sys/bus/pseudo/drivers/scsi_debug/adapter*/host*/target*/*/block/*; do
+		STORE=/dev/${disk##*/}
+		[[ -b $STORE ]] && return
+	done
+	return 1
+}
+
+large_store() {
+	ensure_driver
+	"store_$1"
+	same "$(sysfs_attr "$STORE" queue/logical_block_size)" 4096 "block size of the store"
+}
+
+# on_large_store KIND OFFSET: writes, discards and zeroes, none aligned for the store.
+on_large_store() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver fails what is not aligned for the store"
+	large_store "$1"
+	attach "${DEV}0" -o "$2" "$STORE"
+	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size of the device"
+	(($(sysfs_attr "${DEV}0" queue/discard_max_bytes) > 0)) || fail "no discard offered"
+	python3 "$TESTS/vecio.py" --discard "--offset=$2" "${DEV}0" "$STORE"
+	(($(sysfs_attr "${DEV}0" queue/discard_max_bytes) > 0)) || fail "discard has been switched off"
+	no_errors
+	detach "${DEV}0"
+}
+
+no_errors() {
+	same "$(log_count "error, dev ${PREFIX}0")" 0 "errors in the log"
+	same "$(log_count "rust_loop")" 0 "lines of the driver in the log"
+}
+
+# filesystem_on_large_store KIND OFFSET
+filesystem_on_large_store() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver fails what is not aligned for the store"
+	large_store "$1"
+	attach "${DEV}0" -o "$2" "$STORE"
+	mkfs.ext4 -q -b 1024 "${DEV}0"
+	mkdir -p "$WORK/mnt"
+	mount -o discard,init_itable=0 "${DEV}0" "$WORK/mnt"
+	defer '! mountpoint -q "$WORK/mnt" || umount "$WORK/mnt"'
+	wait_until 60 no_lazy_init || fail "ext4 still initialises"
+	random_file "$WORK/mnt/a" 1M
+	random_file "$WORK/mnt/b" 1300K
+	cp "$WORK/mnt/b" "$WORK/model"
+	defer 'rm -f "$WORK/model"'
+	sync -f "$WORK/mnt"
+	rm "$WORK/mnt/a"
+	sync -f "$WORK/mnt"
+	fstrim -v "$WORK/mnt" >"$WORK/trimmed"
+	cat "$WORK/trimmed"
+	! grep -q ': 0 B' "$WORK/trimmed" || fail "nothing trimmed"
+	cmp "$WORK/model" "$WORK/mnt/b"
+	umount "$WORK/mnt"
+	e2fsck -fn "${DEV}0"
+	no_errors
+	same "$(log_count 'discard request in group')" 0 "complaints of ext4"
+	detach "${DEV}0"
+}
+
+# announced GRANULARITY ALIGNMENT. The attribute of a disk shows something else, that of a
+# partition does not.
+announced() {
+	same "$(sysfs_attr "${DEV}0" queue/discard_granularity)" "$1" discard_granularity
+	expect ok loopctl partition "${DEV}0" add 1 0 65536
+	same "$(sysfs_attr "${DEV}0" "${PREFIX}0p1/discard_alignment")" "$2" discard_alignment
+	udevadm settle
+	expect ok loopctl partition "${DEV}0" del 1
+}
+
+# Where discards are best begun.
+alignment_is_announced() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver announces none"
+	large_store loop
+	attach "${DEV}0" "$STORE"
+	announced 4096 0
+	detach "${DEV}0"
+	attach "${DEV}0" -o 512 "$STORE"
+	announced 4096 3584
+	expect ok loopctl set-status "${DEV}0" --offset 3072
+	announced 4096 1024
+	expect ok loopctl set-status "${DEV}0" --offset 8192
+	announced 4096 0
+	expect ok loopctl set-status "${DEV}0" --offset 1536
+	expect ok loopctl set-block-size "${DEV}0" 1024
+	announced 4096 2560
+	if [[ -d /sys/kernel/mm/transparent_hugepage ]]; then
+		expect ok loopctl set-block-size "${DEV}0" 8192
+		announced 8192 6656
+	fi
+	expect ok loopctl set-block-size "${DEV}0" 512
+	announced 4096 2560
+	detach "${DEV}0"
+	image_in "$WORK/fs"
+	attach "${DEV}0" -o 1024 "$image"
+	announced 4096 3072
+	detach "${DEV}0"
+}
+
+# Somebody else has the store for himself, and has it dirty in the page cache.
+store_in_use() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver fails then"
+	large_store loop
+	random_file "$WORK/data" 1M
+	defer 'rm -f "$WORK/data"'
+	attach "${DEV}0" "$STORE"
+	expect ok loopctl hold "$STORE" --excl
+	defer 'loopctl release'
+	exec 7<>"$STORE"
+	defer 'exec 7>&-'
+	dd if="$WORK/data" of=/dev/fd/7 bs=1M conv=notrunc status=none
+	blkdiscard -f -z -o 64K -l 128K "${DEV}0"
+	dd if=/dev/zero of="$WORK/data" bs=64K seek=1 count=2 conv=notrunc status=none
+	dd if="${DEV}0" bs=1M count=1 iflag=direct status=none | cmp - "$WORK/data"
+	# That a discard is not done is none of the user's business.
+	dd if="$WORK/data" of=/dev/fd/7 bs=1M conv=notrunc status=none
+	blkdiscard -f -o 64K -l 128K "${DEV}0" || note "refused"
+	dd if="${DEV}0" bs=1M count=1 iflag=direct status=none | cmp - "$WORK/data"
+	(($(sysfs_attr "${DEV}0" queue/discard_max_bytes) > 0)) || fail "discard has been switched off"
+	no_errors
+	expect ok loopctl release
+	exec 7>&-
+	detach "${DEV}0"
+}
+
+# A filesystem that changes whole blocks only, or nothing at all for now.
+# fuse_refuses ALIGNMENT [ERROR]
+fuse_refuses() {
+	[[ $DRIVER == rust_loop ]] || skip "the C driver fails then"
+	ensure_driver
+	truncate -s 8M "$WORK/store"
+	defer 'rm -f "$WORK/store"'
+	echo "${2:-}" >"$WORK/refusals"
+	fuse_new fuse "$WORK/store" --align "$1" --errors "$WORK/refusals"
+	attach "${DEV}0" "$WORK/fuse/file"
+	if [[ -z ${2:-} ]]; then
+		python3 "$TESTS/vecio.py" --discard "${DEV}0" "$WORK/store"
+	else
+		random_file "$WORK/data" 1M
+		defer 'rm -f "$WORK/data"'
+		dd if="$WORK/data" of="${DEV}0" bs=1M oflag=direct status=none
+		blkdiscard -f -z -o 64K -l 300K "${DEV}0"
+		fallocate --punch-hole --offset 500K --length 100K "${DEV}0"
+		python3 - "$WORK/data" <<-'END'
+			import sys
+			with open(sys.argv[1], "r+b") as data:
+			    for start, length in (64 << 10, 300 << 10), (500 << 10, 100 << 10):
+			        data.seek(start)
+			        data.write(bytes(length))
+		END
+		dd if="${DEV}0" bs=1M count=1 iflag=direct status=none | cmp - "$WORK/data"
+		cmp -n 1048576 "$WORK/store" "$WORK/data"
+	fi
+	(($(sysfs_attr "${DEV}0" queue/discard_max_bytes) > 0)) || fail "discard has been switched off"
+	(($(sysfs_attr "${DEV}0" queue/write_zeroes_max_bytes) > 0)) || fail "write zeroes has been switched off"
+	no_errors
+	detach "${DEV}0"
+}
+
 it "discard punches a hole, ext4" discard_on ext4
 it "discard punches a hole, xfs" discard_on xfs -f
 it "discard punches a hole, tmpfs" discard_on_tmpfs
@@ -212,5 +478,20 @@ it "no fallocate: nothing offered, zeroes written" no_fallocate
 it "punch hole unsupported: limits cleared once" cannot_punch
 it "mixed with writes" mixed
 it "backed by a disk" plain_disk
+it "with discard turned off write-zeroes keeps the allocation, ext4" keeps_allocation ext4
+it "with discard turned off write-zeroes keeps the allocation, xfs" keeps_allocation xfs -f
+it "with discard turned off write-zeroes keeps the allocation, tmpfs" keeps_allocation_without_zero_range
+it "with discard turned off a mount keeps the allocation" mount_keeps_allocation
+it "zeroes not aligned for a loop device below" on_large_store loop 0
+it "zeroes not aligned for a loop device below, at an odd offset" on_large_store loop 512
+it "zeroes not aligned for a zram disk below" on_large_store zram 0
+it "zeroes not aligned for a SCSI disk below, at an odd offset" on_large_store scsi 2560
+it "a filesystem that discards, on larger blocks" filesystem_on_large_store loop 0
+it "a filesystem that discards, on larger blocks, at an odd offset" filesystem_on_large_store scsi 512
+it "the alignment of discards follows offset and block size" alignment_is_announced
+it "zeroing a store that is in use" store_in_use
+it "a file whose filesystem changes whole blocks only" fuse_refuses 4096
+it "a file whose filesystem refuses all ranges" fuse_refuses 1 "fallocate EINVAL"
+it "a file whose filesystem is busy" fuse_refuses 1 "fallocate EBUSY"
 
 run

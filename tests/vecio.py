@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """Write and read one device with scattered, sub-page direct I/O.
 
-usage: vecio.py [--discard] DEVICE IMAGE
+usage: vecio.py [--discard] [--offset=BYTES] DEVICE IMAGE
 
 One vectored call takes pieces of 512 bytes to a few KiB from odd multiples of
 512 within their pages, so that a request has many vectors, vectors that begin
 mid-page, and (being larger than a bio holds, or than the queue allows) several
 bios or splits in the middle of a vector. Everything is compared with a model
-in memory, and at the end IMAGE, the backing file, is too. With --discard,
-ranges are discarded and zeroed in between: either reads as zeroes.
+in memory, and at the end IMAGE, the backing file, is too, from that offset on. With
+--discard, ranges are discarded and zeroed in between: either reads as zeroes.
 """
 
 import fcntl
@@ -53,6 +53,7 @@ def vectored(call, fd, views, position):
 def main():
     device, image = sys.argv[-2:]
     discard = "--discard" in sys.argv
+    offset = sum(int(arg.split("=")[1]) for arg in sys.argv if arg.startswith("--offset="))
     rng = random.Random(7)
     arena = memoryview(mmap.mmap(-1, 8 << 20))
     model = bytearray(SIZE)
@@ -85,6 +86,7 @@ def main():
 
     os.fsync(fd)
     with open(image, "rb") as backing:
+        backing.seek(offset)
         if backing.read(SIZE) != model:
             sys.exit("the backing file differs from what was written")
 

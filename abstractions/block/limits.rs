@@ -29,12 +29,16 @@ pub(crate) struct Limits {
     pub(crate) fua: bool,
     /// Whether seeking is expensive.
     pub(crate) rotational: bool,
+    /// Whether the memory of a write must not change before the write has been done.
+    pub(crate) stable_writes: bool,
     /// The most that can be discarded at once, in sectors; 0 for not at all.
     pub(crate) max_discard_sectors: u32,
     /// The most that can be zeroed at once, in sectors; 0 for not at all.
     pub(crate) max_write_zeroes_sectors: u32,
     /// In bytes.
     pub(crate) discard_granularity: u32,
+    /// Where the first unit of that size begins, in bytes.
+    pub(crate) discard_alignment: u32,
 }
 
 /// The limits of a queue, locked for a change.
@@ -78,9 +82,32 @@ impl<T: DiskOperations> LimitsUpdate<'_, T> {
             bindings::RUST_LOOP_CONST_BLK_FEAT_ROTATIONAL,
             limits.rotational,
         );
+        self.set_feature(
+            bindings::RUST_LOOP_CONST_BLK_FEAT_STABLE_WRITES,
+            limits.stable_writes,
+        );
         self.lim.max_hw_discard_sectors = limits.max_discard_sectors;
         self.lim.max_write_zeroes_sectors = limits.max_write_zeroes_sectors;
         self.lim.discard_granularity = limits.discard_granularity;
+        self.lim.discard_alignment = limits.discard_alignment;
+    }
+
+    /// Forgets what user space has set (`/sys/block/NAME/queue/`), but for what
+    /// [`Self::set`] replaces as well: all is as with a new queue. For when the disk shows
+    /// another medium, of another user.
+    pub(crate) fn reset_user(&mut self) {
+        self.lim.max_user_sectors = 0;
+        self.lim.max_user_discard_sectors = u32::MAX;
+        self.lim.max_user_wzeroes_unmap_sectors = u32::MAX;
+        self.lim.flags &= !(bindings::RUST_LOOP_CONST_BLK_FLAG_WRITE_CACHE_DISABLED
+            | bindings::RUST_LOOP_CONST_BLK_FLAG_IOSTATS_PASSTHROUGH);
+        self.set_feature(bindings::RUST_LOOP_CONST_BLK_FEAT_IO_STAT, true);
+        self.set_feature(bindings::RUST_LOOP_CONST_BLK_FEAT_ADD_RANDOM, false);
+    }
+
+    /// Replaces [`Limits::discard_alignment`].
+    pub(crate) fn set_discard_alignment(&mut self, bytes: u32) {
+        self.lim.discard_alignment = bytes;
     }
 
     /// Sets logical, physical and minimum I/O size, in bytes.
@@ -108,7 +135,11 @@ impl<T: DiskOperations> LimitsUpdate<'_, T> {
         self.committed = true;
         let queue = self.disk.queue();
         // SAFETY: The queue's limits are locked by us; this unlocks them, and `drop` does not.
-        to_result(unsafe { bindings::queue_limits_commit_update(queue, &mut self.lim) })
+        to_result(unsafe { bindings::queue_limits_commit_update(queue, &mut self.lim) })?;
+        let stable = self.lim.features & bindings::RUST_LOOP_CONST_BLK_FEAT_STABLE_WRITES != 0;
+        // SAFETY: By the type invariant the disk is alive.
+        unsafe { bindings::rust_loop_helper_disk_set_stable_writes(self.disk.as_raw(), stable) };
+        Ok(())
     }
 }
 

@@ -275,21 +275,19 @@ impl<T: Operations> Request<T> {
     /// waiting for those that are under way. For use before ending a discard
     /// that the device turned out not to support. Any context.
     pub(crate) fn disable_discard(&self) {
-        // SAFETY: By the type invariant the request and its queue are valid. As
-        // in the function called, single words of the limits are cleared, which
-        // the block layer reads without a lock; the hardware's limit is, so that
-        // no later change of other limits brings the first one back.
+        // SAFETY: By the type invariant the request and its queue are valid. Single words of
+        // the limits are cleared, with marked accesses (`WRITE_ONCE()`), as this races with
+        // other requests that do the same and with the block layer, which reads them in C
+        // without a lock. A change of limits does not race: it has the queue frozen, so that
+        // there is no request.
         unsafe {
-            let queue = (*self.rq.as_ptr()).q;
-            bindings::rust_loop_helper_blk_queue_disable_discard(queue);
-            (&raw mut (*queue).limits.max_hw_discard_sectors).write_volatile(0);
-            (&raw mut (*queue).limits.discard_granularity).write_volatile(0);
+            bindings::rust_loop_helper_blk_queue_disable_discard((*self.rq.as_ptr()).q);
         }
     }
 
     /// The same as [`Self::disable_discard`] for write-zeroes.
     pub(crate) fn disable_write_zeroes(&self) {
-        // SAFETY: By the type invariant the request and its queue are valid.
+        // SAFETY: As for `disable_discard`.
         unsafe { bindings::rust_loop_helper_blk_queue_disable_write_zeroes((*self.rq.as_ptr()).q) };
     }
 
@@ -313,6 +311,14 @@ impl<T: Operations> Request<T> {
     /// Completes the first `bytes` bytes, successfully, and keeps the rest.
     /// `bytes` beyond all but the last are not completed.
     pub(crate) fn complete_partially(&mut self, bytes: u32) {
+    /// Returns whether the queue takes discards now: the device can, and user space has not
+    /// turned them off. Any context.
+    pub(crate) fn may_discard(&self) -> bool {
+        // SAFETY: By the type invariant the request and its queue are valid. The word is read
+        // with a marked access (`READ_ONCE()`), as this races with `disable_discard`.
+        unsafe { bindings::rust_loop_helper_queue_max_discard_sectors((*self.rq.as_ptr()).q) != 0 }
+    }
+
         let bytes = bytes.min(self.bytes().saturating_sub(1));
         // SAFETY: By the type invariant the request is ours; fewer bytes than
         // are left are completed, so that it is not ended by this.

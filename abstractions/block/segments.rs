@@ -23,6 +23,7 @@ use kernel::{
         IovIterDest,
         IovIterSource, //
     },
+    page::PAGE_SIZE,
     types::Opaque, //
 };
 
@@ -222,6 +223,53 @@ pub(super) unsafe fn bio_iter(bio: *const bindings::bio, direction: u32) -> bind
 pub(crate) struct BvecIter<'a, D: Direction> {
     inner: Opaque<bindings::iov_iter>,
     _p: PhantomData<(&'a mut (), D)>,
+}
+
+/// Segments of [`Zeroes`]: 256 bytes of stack, and 64 KiB of data.
+const SEGMENTS_OF_ZEROES: usize = 16;
+
+/// Zeroes, as memory that a file can be written from: the zero page of the kernel, as often
+/// as there are segments.
+///
+/// # Invariants
+///
+/// Each segment is the whole zero page.
+pub(crate) struct Zeroes([bindings::bio_vec; SEGMENTS_OF_ZEROES]);
+
+impl Zeroes {
+    /// Returns zeroes.
+    pub(crate) fn new() -> Self {
+        // INVARIANT: The zero page is one page.
+        Self(core::array::from_fn(|_| bindings::bio_vec {
+            // SAFETY: The zero page is there as long as the kernel is.
+            bv_page: unsafe { bindings::rust_loop_helper_zero_page() },
+            bv_len: PAGE_SIZE as u32,
+            bv_offset: 0,
+        }))
+    }
+
+    /// Returns an iterator over `bytes` zeroes, or over all that there are if they are fewer.
+    pub(crate) fn part(&self, bytes: usize) -> BvecIter<'_, Source> {
+        let bytes = bytes.min(self.0.len() * PAGE_SIZE);
+        let inner = Opaque::<bindings::iov_iter>::uninit();
+        // SAFETY: `inner` is valid for writes. By the type invariant the segments have at
+        // least `bytes` bytes; they stay while `self` is borrowed.
+        unsafe {
+            bindings::iov_iter_bvec(
+                inner.get(),
+                Source::RAW,
+                self.0.as_ptr(),
+                bytes.div_ceil(PAGE_SIZE),
+                bytes,
+            )
+        };
+        // INVARIANT: Initialised above, as a source, over memory that is there for as long
+        // as the iterator lives and that a file may be written from.
+        BvecIter {
+            inner,
+            _p: PhantomData,
+        }
+    }
 }
 
 /// See [`BvecIter::save`].
