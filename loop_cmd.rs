@@ -188,7 +188,7 @@ fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatu
         // below, to have that durable, too, takes a commit.
         Op::Flush => match backing.file().flush() {
             Ok(()) => BlkStatus::OK,
-            Err(_) => BlkStatus::IOERR,
+            Err(err) => err.into(),
         },
         Op::Discard | Op::WriteZeroes { .. } => allocation::change(rq, op, run),
         Op::Unknown(op) => {

@@ -159,8 +159,8 @@ impl NoIoMappings {
 pub(crate) struct BackingFile {
     file: ARef<File>,
     no_io: Arc<NoIoMappings>,
-    /// Whether something that was written is lost, and nobody has been told.
-    has_lost: Atomic<bool>,
+    /// The errno of what [`Self::settle`] has lost, until a flush tells it; 0 if nothing is.
+    lost: Atomic<i32>,
 }
 
 /// A file that is a candidate for being a [`BackingFile`].
@@ -270,7 +270,7 @@ impl BackingFile {
         Ok(Self {
             file: file.0,
             no_io,
-            has_lost: Atomic::new(false),
+            lost: Atomic::new(0),
         })
     }
 
@@ -290,22 +290,19 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// As for [`Self::fsync`]; `EIO` if [`Self::settle`] has failed since the last call.
+    /// As for [`Self::fsync`]; that of [`Self::settle`] if it has failed since the last call.
     pub(crate) fn flush(&self) -> Result {
         let datasync = self.has_fdatasync();
         // SAFETY: The file is alive.
         to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), datasync.into()) })?;
-        match self.has_lost.xchg(false, Full) {
-            true => Err(EIO),
-            false => Ok(()),
-        }
+        to_result(self.lost.xchg(0, Full))
     }
 
     /// Makes everything that was written durable, on behalf of somebody who cannot do
     /// anything about it if that fails. The next [`Self::flush`] then does.
     pub(crate) fn settle(&self) {
-        if self.fsync().is_err() {
-            self.has_lost.store(true, Relaxed);
+        if let Err(err) = self.fsync() {
+            self.lost.store(err.to_errno(), Relaxed);
         }
     }
 

@@ -91,11 +91,31 @@ impl BlkStatus {
 }
 
 impl From<Error> for BlkStatus {
-    /// What submitters of bios know an errno as; `BLK_STS_IOERR` for those that
-    /// have no status of their own.
+    /// What the submitter of a bio is told when a file or block device has failed with `err`.
+    ///
+    /// An errno that block devices use passes, as does one for a lack of space or memory. All
+    /// else is an I/O error. It would be one to a filesystem above, which knows no other; or it
+    /// would mean something else there: `EAGAIN`, `EBUSY`, `EOPNOTSUPP` and `EINVAL` tell the
+    /// submitter to submit the bio again, or in another way, and `EREMCHG`, `ETOOMANYREFS` and
+    /// `EOVERFLOW` stand for states of the block layer (`BLK_STS_DM_REQUEUE`,
+    /// `BLK_STS_ZONE_*`), which no file knows.
     fn from(err: Error) -> Self {
+        let errno = match err.to_errno().unsigned_abs() {
+            // A limit of the user that the file belongs to; filesystems say so as well.
+            bindings::ENOSPC | bindings::EDQUOT => bindings::ENOSPC,
+            errno @ (bindings::ENOMEM
+            | bindings::ETIMEDOUT
+            | bindings::ETIME
+            | bindings::ENOLINK
+            | bindings::EREMOTEIO
+            | bindings::EBADE
+            | bindings::ENODATA
+            | bindings::EILSEQ
+            | bindings::ENODEV) => errno,
+            _ => bindings::EIO,
+        };
         // SAFETY: A table lookup; has no preconditions.
-        Self(unsafe { bindings::errno_to_blk_status(err.to_errno()) })
+        Self(unsafe { bindings::errno_to_blk_status(-(errno as i32)) })
     }
 }
 
@@ -291,6 +311,14 @@ impl<T: Operations> Request<T> {
         unsafe { bindings::rust_loop_helper_blk_queue_disable_write_zeroes((*self.rq.as_ptr()).q) };
     }
 
+    /// Returns whether the queue takes discards now: the device can, and user space has not
+    /// turned them off. Any context.
+    pub(crate) fn may_discard(&self) -> bool {
+        // SAFETY: By the type invariant the request and its queue are valid. The word is read
+        // with a marked access (`READ_ONCE()`), as this races with `disable_discard`.
+        unsafe { bindings::rust_loop_helper_queue_max_discard_sectors((*self.rq.as_ptr()).q) != 0 }
+    }
+
     /// Keeps the block layer from logging that the request failed. For failures
     /// that are an answer. Any context.
     pub(crate) fn set_quiet(&mut self) {
@@ -311,14 +339,6 @@ impl<T: Operations> Request<T> {
     /// Completes the first `bytes` bytes, successfully, and keeps the rest.
     /// `bytes` beyond all but the last are not completed.
     pub(crate) fn complete_partially(&mut self, bytes: u32) {
-    /// Returns whether the queue takes discards now: the device can, and user space has not
-    /// turned them off. Any context.
-    pub(crate) fn may_discard(&self) -> bool {
-        // SAFETY: By the type invariant the request and its queue are valid. The word is read
-        // with a marked access (`READ_ONCE()`), as this races with `disable_discard`.
-        unsafe { bindings::rust_loop_helper_queue_max_discard_sectors((*self.rq.as_ptr()).q) != 0 }
-    }
-
         let bytes = bytes.min(self.bytes().saturating_sub(1));
         // SAFETY: By the type invariant the request is ours; fewer bytes than
         // are left are completed, so that it is not ended by this.
@@ -652,3 +672,39 @@ impl<T: Operations> PinnedDrop for TagSet<T> {
 unsafe impl<T: Operations> Send for TagSet<T> {}
 // SAFETY: There is nothing to do with a shared reference to it.
 unsafe impl<T: Operations> Sync for TagSet<T> {}
+
+#[kunit_tests(rust_loop_status)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statuses_of_errors() {
+        // (errno of the file, that of the submitter)
+        let table = [
+            (bindings::ENOSPC, bindings::ENOSPC),
+            (bindings::EDQUOT, bindings::ENOSPC),
+            (bindings::ENOMEM, bindings::ENOMEM),
+            (bindings::ETIMEDOUT, bindings::ETIMEDOUT),
+            (bindings::ENODEV, bindings::ENODEV),
+            (bindings::EILSEQ, bindings::EILSEQ),
+            (bindings::EIO, bindings::EIO),
+            (bindings::EROFS, bindings::EIO),
+            (bindings::ESTALE, bindings::EIO),
+            (bindings::EUCLEAN, bindings::EIO),
+            // States of the block layer.
+            (bindings::EAGAIN, bindings::EIO),
+            (bindings::EBUSY, bindings::EIO),
+            (bindings::EINVAL, bindings::EIO),
+            (bindings::EOPNOTSUPP, bindings::EIO),
+            (bindings::EREMCHG, bindings::EIO),
+            (bindings::ETOOMANYREFS, bindings::EIO),
+            (bindings::EOVERFLOW, bindings::EIO),
+        ];
+        for (errno, expected) in table {
+            let BlkStatus(status) = Error::from_errno(-(errno as i32)).into();
+            // SAFETY: A table lookup of a status that comes from the same table.
+            let told = unsafe { bindings::blk_status_to_errno(status) };
+            assert_eq!(told, -(expected as i32));
+        }
+    }
+}
