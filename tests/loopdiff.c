@@ -2722,6 +2722,18 @@ static enum op random_op(void)
  * that shrink and devices on devices.
  */
 static bool aligned;
+/*
+ * Whether files, windows and partitions are whole blocks, and blocks are large. Of others the
+ * C driver shows the last block in part (see the table), so with them blocks are sectors.
+ */
+static bool whole;
+
+static unsigned int random_image(void)
+{
+	static const unsigned char whole_ones[] = { 0, 1, 3, 4 };
+
+	return whole ? PICK(whole_ones) : rnd(IMAGES);
+}
 
 static uint64_t random_file(void)
 {
@@ -2736,17 +2748,17 @@ static uint64_t random_file(void)
 	case 0:
 		return PICK(odd);
 	case 1:
-		return aligned ? FD(DEV_RW, rnd(DEVICES)) : FD(IMG_RW, rnd(IMAGES));
+		return aligned ? FD(DEV_RW, rnd(DEVICES)) : FD(IMG_RW, random_image());
 	case 2:
-		return aligned ? FD(DEV_RO, rnd(DEVICES)) : FD(IMG_RO, rnd(IMAGES));
+		return aligned ? FD(DEV_RO, rnd(DEVICES)) : FD(IMG_RO, random_image());
 	case 3:
-		return FD(IMG_DIRECT, rnd(IMAGES));
+		return FD(IMG_DIRECT, random_image());
 	case 4:
-		return FD(IMG_DIRECT_RO, rnd(IMAGES));
+		return FD(IMG_DIRECT_RO, random_image());
 	case 5 ... 8:
-		return FD(IMG_RO, rnd(IMAGES));
+		return FD(IMG_RO, random_image());
 	}
-	return FD(IMG_RW, rnd(IMAGES));
+	return FD(IMG_RW, random_image());
 }
 
 static uint64_t random_offset(void)
@@ -2754,9 +2766,9 @@ static uint64_t random_offset(void)
 	static const uint64_t usual[] = { 0, 0, 0, 512, 1024, 4096, 8192, 32768, 65536 };
 	uint64_t offset;
 
-	if (chance(80))
-		return PICK(usual);
-	offset = chance(60) ? PICK(offsets) : rnd(300000);
+	offset = chance(80) ? PICK(usual) : chance(60) ? PICK(offsets) : rnd(300000);
+	if (whole)
+		return offset & ~4095ull;
 	return aligned ? offset & ~511ull : offset;
 }
 
@@ -2766,6 +2778,8 @@ static uint64_t random_size(void)
 		0, 512, 4096, 65536, 131072, 199680, 262144, 262144, 262144, 299520, 1048576,
 	};
 
+	if (whole)
+		return PICK(sizes) & ~4095ull;
 	return aligned ? PICK(sizes) : 1100001;
 }
 
@@ -2773,7 +2787,13 @@ static uint64_t random_block_size(bool valid)
 {
 	static const uint64_t good[] = { 0, 0, 0, 512, 512, 1024, 2048, 4096, 4096 };
 
-	return valid || chance(80) ? PICK(good) : PICK(block_sizes);
+	uint64_t size = valid || chance(80) ? PICK(good) : PICK(block_sizes);
+	/* As a driver sees it. */
+	uint32_t low = size;
+
+	if (low >= 1024 && low <= 65536 && !(low & (low - 1)) && (!whole || low > 4096))
+		return whole ? 4096 : 512;
+	return size;
 }
 
 static uint64_t random_flags(void)
@@ -2827,7 +2847,7 @@ static uint64_t random_argument(enum op op, const char *name)
 	if (!strcmp(name, "k"))
 		return rnd(CHILDREN);
 	if (!strcmp(name, "img"))
-		return rnd(IMAGES);
+		return random_image();
 	if (!strcmp(name, "kind"))
 		return rnd(5);
 	if (!strcmp(name, "off"))
@@ -2925,6 +2945,7 @@ static int random_mode(void)
 		/* Each sequence can be had alone: SEED=<its own> STEPS=1. */
 		seed = first + i;
 		aligned = seed & 1;
+		whole = seed & 2;
 		memset(probable, 0xff, sizeof(probable));
 		q.count = 0;
 		for (n = 0; n < length; n++) {
