@@ -168,7 +168,9 @@ impl LoopDevice {
             settings.offset,
         );
         let backing = Backing::new(store, settings, flags, limits.block_size);
-        let sectors = backing.sectors()?;
+        let file_size = backing.file().size()?;
+        backing.use_file_size(file_size);
+        let sectors = backing.sectors(file_size);
         // What others have written so far. Their errors are theirs.
         let _ = backing.file().fsync();
         Ok(Prepared {

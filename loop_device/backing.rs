@@ -34,6 +34,8 @@ pub(super) struct Store {
     file: BackingFile,
     /// The filesystem's answer when the file was attached.
     direct_io: DirectIo,
+    /// The size of the file, in bytes, that the capacity of the device was computed from.
+    size: Atomic<u64>,
     /// How many devices of this driver are known to be below.
     level: usize,
     /// Where work is done for the devices of this level.
@@ -56,6 +58,7 @@ impl Store {
         let this = Self {
             file,
             direct_io,
+            size: Atomic::new(0),
             level,
             queue: shared.queues.of_level(level).clone(),
             arrays: shared.arrays.clone(),
@@ -191,22 +194,23 @@ impl Backing {
         self.stacking.store(stacking as u32, Relaxed);
     }
 
-    /// Returns how large the device is now, in sectors. Asks the filesystem, so may sleep.
-    ///
-    /// # Errors
-    ///
-    /// That of the filesystem.
-    pub(super) fn sectors(&self) -> Result<u64> {
-        let size = self.store.file.size()?;
+    /// Returns the capacity, in sectors, of the device on a file of `file_size` bytes.
+    pub(super) fn sectors(&self, file_size: u64) -> u64 {
         let Settings {
             offset, size_limit, ..
         } = self.settings;
-        Ok(geometry::device_sectors(
-            size,
-            offset,
-            size_limit,
-            self.block_size,
-        ))
+        geometry::device_sectors(file_size, offset, size_limit, self.block_size)
+    }
+
+    /// Returns the size of the file, in bytes, that the capacity was computed from last. The
+    /// file may have grown since: that shows when the user asks for it, and not by the way.
+    pub(super) fn used_file_size(&self) -> u64 {
+        self.store.size.load(Relaxed)
+    }
+
+    /// Notes the size of the file, in bytes, that the capacity is computed from.
+    pub(super) fn use_file_size(&self, file_size: u64) {
+        self.store.size.store(file_size, Relaxed);
     }
 }
 

@@ -96,7 +96,9 @@ impl LoopDevice {
         let store = Store::new(file, &self.shared)?;
         let flags = current.flags() | direct;
         let new = Backing::new(store, *current.settings(), flags, block_size);
-        let fits = new.sectors()? == current.sectors()?;
+        let file_size = new.file().size()?;
+        new.use_file_size(file_size);
+        let fits = new.sectors(file_size) == current.sectors(current.file().size()?);
         // What others have written so far. Their errors are theirs.
         let _ = new.file().fsync();
         Ok((Arc::new(new, GFP_KERNEL)?, fits))

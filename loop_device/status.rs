@@ -72,9 +72,9 @@ impl LoopDevice {
         let range_differs = settings.differs_in_range(current.settings());
         let scan = new_flags & !old_flags & flags::PARTSCAN != 0;
 
-        let mut sectors = None;
+        let mut file_size = None;
         if range_differs {
-            sectors = Some(new.sectors()?);
+            file_size = Some(new.file().size()?);
             disk.sync()?;
         }
         let limits = (settings.offset != current.settings().offset).then(|| {
@@ -94,10 +94,11 @@ impl LoopDevice {
             if let Some(update) = update {
                 update.commit()?;
             }
-            self.exchange_backing(frozen, new, old_flags)
+            self.exchange_backing(frozen, new.clone(), old_flags)
         })?;
-        if let Some(sectors) = sectors {
-            disk.set_capacity(sectors);
+        if let Some(file_size) = file_size {
+            new.use_file_size(file_size);
+            disk.set_capacity(new.sectors(file_size));
         }
         if scan {
             self.scan_partitions(disk);
@@ -113,7 +114,10 @@ impl LoopDevice {
     /// `ENXIO` if the device has no backing file, or that of the filesystem.
     pub(super) fn update_capacity(&self, disk: &Disk<Self>) -> Result {
         let _change = self.change.lock_killable()?;
-        disk.set_capacity(self.bound_backing()?.sectors()?);
+        let backing = self.bound_backing()?;
+        let file_size = backing.file().size()?;
+        backing.use_file_size(file_size);
+        disk.set_capacity(backing.sectors(file_size));
         Ok(())
     }
 
@@ -159,8 +163,7 @@ impl LoopDevice {
     /// - `EBUSY` if another file has the device open exclusively;
     /// - `ENXIO` if the device has no backing file;
     /// - `EINVAL` if that is not a block size;
-    /// - the error of writing back, or of the filesystem that does not tell the size of the
-    ///   file, before anything is changed.
+    /// - the error of writing back, before anything is changed.
     pub(super) fn set_block_size(&self, caller: &IoctlCaller<'_, Self>, bytes: usize) -> Result {
         let disk = caller.disk();
         let _change = self.change.lock_killable()?;
@@ -186,7 +189,7 @@ impl LoopDevice {
             current.with(*current.settings(), old_flags, limits.block_size),
             GFP_KERNEL,
         )?;
-        let sectors = new.sectors()?;
+        let sectors = new.sectors(new.used_file_size());
         disk.sync()?;
         let mut update = disk.start_limits_update();
         update.set(&limits);

@@ -122,7 +122,6 @@ size_is_an_error() {
 	echo "getattr EIO" >"$WORK/errors"
 	expect EIO loopctl set-capacity "${DEV}0"
 	expect EIO loopctl set-status "${DEV}0" --offset 4096
-	expect EIO loopctl set-block-size "${DEV}0" 4096
 	same "$(sectors "${DEV}0")" 2048 "sectors after errors"
 	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "logical_block_size after errors"
 	same "$(sysfs_attr "${DEV}0" loop/offset)" 0 "offset after errors"
