@@ -74,8 +74,9 @@ impl LoopDevice {
 
         let mut file_size = None;
         if range_differs {
-            file_size = Some(new.file().size()?);
+            // To write back may make the file longer.
             disk.sync()?;
+            file_size = Some(new.file().size()?);
         }
         let limits = (settings.offset != current.settings().offset).then(|| {
             let (file, direct_io) = (new.file(), new.direct_io());

@@ -2850,6 +2850,11 @@ static uint64_t random_argument(enum op op, const char *name)
 		return random_image();
 	if (!strcmp(name, "kind"))
 		return rnd(5);
+	/* What is written at the end of a file makes it longer. */
+	if (whole && (op == OP_fwrite || op == OP_write) && !strcmp(name, "off"))
+		return rnd(64) * 4096ull;
+	if (whole && (op == OP_fwrite || op == OP_write) && !strcmp(name, "len"))
+		return (random_length() + 4095) & ~4095ull;
 	if (!strcmp(name, "off"))
 		return chance(80) ? rnd(64) * 4096ull : chance(80) ? rnd(520) * 512ull : rnd(300000);
 	if (!strcmp(name, "pno"))
