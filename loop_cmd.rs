@@ -38,6 +38,7 @@ use crate::{
 };
 use kernel::{
     pr_warn_once,
+    prelude::*,
     sync::Arc, //
 };
 
@@ -180,6 +181,7 @@ fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatu
         return BlkStatus::IOERR;
     }
     match op {
+        Op::Write if run.is_known_to_fail(rq, direct) => ENOMEM.into(),
         Op::Read | Op::Write => {
             let access = running::access(rq, direct);
             sync_io::run(rq, backing, access, run.retries())

@@ -185,6 +185,25 @@ impl Charge {
         &self.blkcg
     }
 
+    /// Returns how often the OOM killer was invoked for the memory limits of the cgroup and
+    /// its ancestors. The count wraps. Any context.
+    pub(crate) fn oom_events(&self) -> usize {
+        self.memcg.as_ref().map_or(0, |memcg| {
+            // SAFETY: By the type invariant the css is alive, and it is one of the memory
+            // controller.
+            unsafe { bindings::rust_loop_helper_memcg_oom_events(memcg.0.get()) }
+        })
+    }
+
+    /// Returns whether the memory limits of the cgroup and its ancestors allow another batch
+    /// of pages (`MEMCG_CHARGE_BATCH`), without reclaim. Any context.
+    pub(crate) fn has_room(&self) -> bool {
+        self.memcg.as_ref().is_none_or(|memcg| {
+            // SAFETY: As for `oom_events`.
+            unsafe { bindings::rust_loop_helper_memcg_has_room(memcg.0.get()) }
+        })
+    }
+
     /// Calls `f`, and charges what the current kernel thread does meanwhile. Process
     /// context of a kernel thread.
     ///

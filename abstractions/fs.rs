@@ -306,6 +306,20 @@ impl BackingFile {
         }
     }
 
+    /// Returns whether the page cache of the file has something to write back, or is being
+    /// written back. Never, if the file is in memory only. Any context.
+    pub(crate) fn is_dirty(&self) -> bool {
+        // SAFETY: The file is alive, hence its mapping is.
+        unsafe { bindings::rust_loop_helper_mapping_is_dirty((*self.as_ptr()).f_mapping) }
+    }
+
+    /// Begins to write back what is in the page cache of the file. Sleeps. If that fails, a
+    /// later [`Self::fsync`] does.
+    pub(crate) fn start_writeback(&self) {
+        // SAFETY: The file is alive, hence its mapping is.
+        unsafe { bindings::filemap_flush((*self.as_ptr()).f_mapping) };
+    }
+
     /// Writes back what is in the page cache of `len` bytes at byte `pos`, and waits for
     /// that. Sleeps. If it fails, a later [`Self::fsync`] does.
     pub(crate) fn write_back(&self, pos: u64, len: u32) {

@@ -18,6 +18,9 @@ use kernel::sync::atomic::{
 pub(crate) struct Nanos(u64);
 
 impl Nanos {
+    /// A moment before all others.
+    pub(crate) const PAST: Self = Self(0);
+
     /// Returns the present. Any context.
     pub(crate) fn now() -> Self {
         // SAFETY: Reads the clock; has no preconditions.

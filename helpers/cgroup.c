@@ -86,6 +86,41 @@ struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_stat
 #endif
 }
 
+/*
+ * How often the OOM killer was invoked for the limits that @css is under: its own and those
+ * of its ancestors.
+ */
+unsigned long rust_loop_helper_memcg_oom_events(struct cgroup_subsys_state *css)
+{
+	unsigned long events = 0;
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg;
+
+	for (memcg = mem_cgroup_from_css(css); memcg; memcg = parent_mem_cgroup(memcg))
+		events += atomic_long_read(&memcg->memory_events_local[MEMCG_OOM]);
+#endif
+	return events;
+}
+
+/* Whether @css and its ancestors can all be charged for another batch of pages. */
+bool rust_loop_helper_memcg_has_room(struct cgroup_subsys_state *css)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup *memcg;
+
+	for (memcg = mem_cgroup_from_css(css); memcg; memcg = parent_mem_cgroup(memcg)) {
+		if (page_counter_read(&memcg->memory) + MEMCG_CHARGE_BATCH >
+		    READ_ONCE(memcg->memory.max))
+			return false;
+		if (!cgroup_subsys_on_dfl(memory_cgrp_subsys) &&
+		    page_counter_read(&memcg->memsw) + MEMCG_CHARGE_BATCH >
+		    READ_ONCE(memcg->memsw.max))
+			return false;
+	}
+#endif
+	return true;
+}
+
 void rust_loop_helper_kthread_associate_blkcg(struct cgroup_subsys_state *css)
 {
 #ifdef CONFIG_BLK_CGROUP

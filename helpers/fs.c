@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/shmem_fs.h>
 #include <linux/statfs.h>
 
 #include "helpers.h"
@@ -47,6 +48,23 @@ gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping)
 void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask)
 {
 	mapping_set_gfp_mask(mapping, mask);
+}
+
+/*
+ * Whether a write of @len bytes at @pos needs a new page for each that it covers. False if
+ * unknown: with no page of the file in memory, its pages may be those of another inode.
+ */
+bool rust_loop_helper_write_takes_pages(struct address_space *mapping, loff_t pos, loff_t len,
+					bool direct)
+{
+	return (!direct || shmem_mapping(mapping)) && !IS_DAX(mapping->host) &&
+	       mapping->nrpages && !filemap_range_has_page(mapping, pos, pos + len - 1);
+}
+
+bool rust_loop_helper_mapping_is_dirty(const struct address_space *mapping)
+{
+	return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY) ||
+	       mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
 }
 
 void rust_loop_helper_file_start_write(struct file *file)

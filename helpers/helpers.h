@@ -67,6 +67,8 @@ bool rust_loop_helper_css_is_blkcg_root(const struct cgroup_subsys_state *css);
 bool rust_loop_helper_css_is_dying(struct cgroup_subsys_state *css);
 struct cgroup_subsys_state *rust_loop_helper_css_nearest_online(struct cgroup_subsys_state *css);
 struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_state *css);
+unsigned long rust_loop_helper_memcg_oom_events(struct cgroup_subsys_state *css);
+bool rust_loop_helper_memcg_has_room(struct cgroup_subsys_state *css);
 void rust_loop_helper_kthread_associate_blkcg(struct cgroup_subsys_state *css);
 struct mem_cgroup *rust_loop_helper_set_active_memcg(struct cgroup_subsys_state *css);
 void rust_loop_helper_restore_active_memcg(struct mem_cgroup *memcg);
@@ -88,6 +90,9 @@ bool rust_loop_helper_s_isblk(const struct inode *inode);
 bool rust_loop_helper_s_isreg(const struct inode *inode);
 gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);
 void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask);
+bool rust_loop_helper_write_takes_pages(struct address_space *mapping, loff_t pos, loff_t len,
+					bool direct);
+bool rust_loop_helper_mapping_is_dirty(const struct address_space *mapping);
 void rust_loop_helper_file_start_write(struct file *file);
 void rust_loop_helper_file_end_write(struct file *file);
 void rust_loop_helper_kiocb_start_write(struct kiocb *iocb);

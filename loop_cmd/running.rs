@@ -7,7 +7,10 @@
 //! ended there goes on in a thread.
 
 use super::{
-    retry::Retries,
+    retry::{
+        self,
+        Retries, //
+    },
     stats::Stats,
     sync_io,
     Queued, //
@@ -57,6 +60,10 @@ pub(crate) struct Running {
     transferred: u32,
     /// Whether the file was given the command.
     is_pending: bool,
+    /// What [`retry::oom_events`] were then.
+    oom_events: usize,
+    /// Whether the file has then found the cgroup out of memory.
+    is_cgroup_oom: bool,
 }
 
 impl Running {
@@ -67,6 +74,8 @@ impl Running {
             bytes: rq.bytes(),
             transferred: 0,
             is_pending: false,
+            oom_events: 0,
+            is_cgroup_oom: false,
             queued,
             stats,
         }
@@ -94,7 +103,18 @@ impl Running {
 
     /// Returns a way to try again what fails for want of memory.
     pub(super) fn retries(&self) -> Retries<'_> {
-        Retries::new(&self.stats)
+        Retries::new(&self.stats, self.file(), self.charge())
+    }
+
+    /// Returns whether to execute the command would only find the cgroup out of memory once
+    /// more. Another command has just failed for that while this one waited, there is no room
+    /// still, and all that this one writes takes new pages.
+    pub(super) fn is_known_to_fail(&self, rq: &Request<LoopDevice>, direct: bool) -> bool {
+        let pos = self.backing().file_pos(rq.pos());
+        self.op == Op::Write
+            && self.stats.was_cgroup_oom_after(self.queued.came)
+            && self.charge().is_some_and(|charge| !charge.has_room())
+            && self.file().write_takes_pages(pos, rq.bytes(), direct)
     }
 
     /// Starts to read or write past the page cache. Sleeps. What was given comes back
@@ -105,6 +125,10 @@ impl Running {
     ) -> Result<(), (Request<LoopDevice>, Self)> {
         let pos = self.backing().file_pos(rq.pos());
         let access = access(&rq, true);
+        if self.is_known_to_fail(&rq, true) {
+            return Err((rq, self));
+        }
+        self.oom_events = retry::oom_events(self.charge());
         self.is_pending = true;
         self.stats.submitted();
         rq.transfer(pos, access, self).map_err(|(rq, mut this)| {
@@ -126,6 +150,11 @@ impl Running {
     fn end_later(self, rq: Request<LoopDevice>, status: BlkStatus) {
         self.account(status);
         rq.end_later(status);
+    }
+
+    /// Returns the attempt that began when the file was given the command. Any context.
+    fn started(&self) -> Retries<'_> {
+        Retries::since(&self.stats, self.file(), self.charge(), self.oom_events)
     }
 
     /// Has what the file has not done done by a thread. Any context.
@@ -196,13 +225,15 @@ impl Transfer<LoopDevice> for Running {
     fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>, within: Within) {
         let status = match result {
             Ok(n) if n >= self.bytes as usize => {
-                self.retries().succeeded();
+                self.stats.succeeded();
                 BlkStatus::OK
             }
             Ok(n) => {
                 self.transferred = n as u32;
+                self.is_cgroup_oom = self.started().is_final(ENOMEM);
                 return self.defer(rq);
             }
+            Err(err) if self.started().is_final(err) => err.into(),
             Err(err) if sync_io::may_succeed_otherwise(err) => return self.defer(rq),
             Err(err) => err.into(),
         };
@@ -220,6 +251,9 @@ impl Transfer<LoopDevice> for Running {
         let status = task::with_backing_io(|| {
             Charge::charge_to(self.charge(), || {
                 rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
+                if self.is_cgroup_oom {
+                    return ENOMEM.into();
+                }
                 let access = access(&rq, false);
                 sync_io::run(&mut rq, self.backing(), access, self.retries())
             })

@@ -8,6 +8,10 @@ use crate::abstractions::{
         Op, //
     },
     task::TaskMark,
+    time::{
+        LastNanos,
+        Nanos, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -18,6 +22,10 @@ use kernel::{
         Release, //
     }, //
 };
+
+/// For how long commands write back what is dirty before they write more, in nanoseconds,
+/// after their cgroup was out of memory for that.
+const TIGHT_NANOS: u64 = 10_000_000_000;
 
 /// Counters of one worker. Read and written in any context, without locks.
 pub(crate) struct Stats {
@@ -33,6 +41,11 @@ pub(crate) struct Stats {
     pending: Atomic<i32>,
     /// Whether commands fail at once if there is no memory.
     starved: Atomic<bool>,
+    /// When a command has failed since its cgroup was out of memory, if none has succeeded
+    /// since.
+    cgroup_oom: LastNanos,
+    /// Until when commands write back what is dirty before they write more.
+    tight_until: LastNanos,
     /// The worker, while devices get from it what it has submitted.
     unplugging: TaskMark,
 }
@@ -72,6 +85,8 @@ impl Stats {
             retries: Counter::default(),
             pending: Atomic::new(0),
             starved: Atomic::new(false),
+            cgroup_oom: LastNanos::default(),
+            tight_until: LastNanos::default(),
             unplugging: TaskMark::new(),
         }
     }
@@ -112,9 +127,42 @@ impl Stats {
         self.starved.load(Relaxed)
     }
 
-    /// Notes whether commands are to fail at once if there is no memory.
-    pub(super) fn set_starved(&self, starved: bool) {
-        self.starved.store(starved, Relaxed);
+    /// Notes that commands are to fail at once if there is no memory, until one succeeds.
+    pub(super) fn set_starved(&self) {
+        self.starved.store(true, Relaxed);
+    }
+
+    /// Returns whether a command that came at `came` was waiting when another one found the
+    /// cgroup out of memory, with no success since.
+    pub(super) fn was_cgroup_oom_after(&self, came: Nanos) -> bool {
+        self.cgroup_oom.get().is_after(came)
+    }
+
+    /// Notes that a command has found its cgroup out of memory.
+    pub(super) fn set_cgroup_oom(&self) {
+        self.cgroup_oom.set(Nanos::now());
+    }
+
+    /// Returns whether the cgroup was out of memory a short time ago, but for what has been
+    /// written back then.
+    pub(super) fn is_tight(&self) -> bool {
+        let until = self.tight_until.get();
+        until.is_after(Nanos::PAST) && until.is_after(Nanos::now())
+    }
+
+    /// Notes that the cgroup is out of memory, but for what is about to be written back.
+    pub(super) fn set_tight(&self) {
+        self.tight_until.set(Nanos::now().after(TIGHT_NANOS));
+    }
+
+    /// Notes that a command, or part of it, has had the memory that it needed.
+    pub(super) fn succeeded(&self) {
+        if self.is_starved() {
+            self.starved.store(false, Relaxed);
+        }
+        if self.was_cgroup_oom_after(Nanos::PAST) {
+            self.cgroup_oom.set(Nanos::PAST);
+        }
     }
 
     /// Accounts for a command that is about to end, having waited and been executed for

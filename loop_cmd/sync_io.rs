@@ -50,6 +50,9 @@ pub(super) fn run(
     let mut progress = Progress::new(backing.file_pos(rq.pos()), access, retries);
     let mut space = PartSpace::new();
     if let Some(mut segments) = rq.source() {
+        if !access.direct {
+            progress.retries.prepare_write();
+        }
         while let Some(mut iter) = segments.next_part(&mut space) {
             progress.advance(&mut iter, |iter, pos, access| {
                 let reserve = access.direct && running::prepare_reserve(rq, backing);
@@ -169,11 +172,15 @@ impl<'r> Progress<'r> {
                     if iter.len() != 0 {
                         // What is left need not be aligned.
                         self.access.direct = false;
+                        if !self.retries.again_after_part() {
+                            self.outcome = Err(ENOMEM);
+                        }
                     }
                 }
                 Err(err) => {
                     iter.restore(&before);
-                    if self.access.direct && may_succeed_otherwise(err) {
+                    let is_otherwise = self.access.direct && may_succeed_otherwise(err);
+                    if is_otherwise && !self.retries.is_final(err) {
                         self.access.direct = false;
                     } else if !self.retries.again(err) {
                         self.outcome = Err(err);

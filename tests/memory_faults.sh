@@ -47,6 +47,23 @@ summary() {
 	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
 }
 
+# at_limit KIND PERCENT: in a cgroup that is at its limit with page cache that can be reclaimed.
+at_limit() {
+	local before max
+	setup off
+	make_cgroup alpha
+	echo 16M >"$CGROUP/alpha/memory.max"
+	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none
+	before=$([[ $DRIVER == loop ]] || summary errors)
+	faults "$@"
+	in_cgroup alpha dd if=/dev/zero of="${DEV}0" bs=64K count=128 oflag=direct conv=fsync status=none
+	no_faults "$1"
+	max=$(awk '$1 == "max" { print $2 }' "$CGROUP/alpha/memory.events")
+	((max > 0)) || fail "the limit was not met"
+	[[ $DRIVER == loop ]] || same "$(summary errors)" "$before" "errors"
+	detach "${DEV}0"
+}
+
 # under MODE KIND PERCENT...
 under() {
 	local percent kind=$2
@@ -76,5 +93,7 @@ it "failslab, direct" under on failslab 5 20 50
 it "failslab, buffered" under off failslab 5 20 50
 it "fail_page_alloc, direct" under on fail_page_alloc 5 20 50
 it "fail_page_alloc, buffered" under off fail_page_alloc 5 20 50
+it "failslab, in a cgroup at its limit" at_limit failslab 20
+it "fail_page_alloc, in a cgroup at its limit" at_limit fail_page_alloc 20
 
 run

@@ -67,6 +67,20 @@ impl BackingFile {
         self.filesystem() == b"ext4" && !is_sync && self.has_all_blocks()
     }
 
+    /// Returns whether a write of `len` bytes at byte `pos`, past the page cache if `direct`,
+    /// needs a new page of memory for each that it covers. `false` if that is not known. Any
+    /// context.
+    pub(crate) fn write_takes_pages(&self, pos: u64, len: u32, direct: bool) -> bool {
+        let Ok(pos) = bindings::loff_t::try_from(pos) else {
+            return false;
+        };
+        // SAFETY: The file is alive, hence its mapping is.
+        unsafe {
+            let mapping = (*self.as_ptr()).f_mapping;
+            bindings::rust_loop_helper_write_takes_pages(mapping, pos, len.into(), direct)
+        }
+    }
+
     /// Brings the time of the last write of a regular file up to date, so that a write that
     /// follows at once need not. For that ext4 begins a transaction, which must not fail; the
     /// page allocator warns of what must not fail within a

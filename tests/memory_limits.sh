@@ -1,0 +1,288 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0
+# vm: --cpus 2 --mem 1024 --disk 320M --disk 192M
+# leaks: no
+#
+# A cgroup at its memory limit with nothing to reclaim: its commands fail about as soon as
+# those of the C driver, with no more OOM reports. If writeback frees memory none fails.
+
+. "$(dirname "$0")/lib.sh"
+
+LIMIT=16
+REPORT="invoked oom-killer"
+# A kill, what the cgroup then has no memory for, and as much again for the writer itself.
+FEW_REPORTS=4
+REPORT_LINES=140
+# A task that waits for the device goes when the OOM reaper has given up on it, which waits
+# for 2 s first.
+REAPED_MS=3000
+
+driver_device() {
+	case $1 in
+	loop) echo /dev/loop0 ;;
+	*) echo /dev/rloop0 ;;
+	esac
+}
+
+now_ms() {
+	local now=$EPOCHREALTIME
+	echo "$((${now/./} / 1000))"
+}
+
+uptime_ms() {
+	local up
+	read -r up _ </proc/uptime
+	echo "$((10#${up/./} * 10))"
+}
+
+# When the last task was killed, by the clock of the kernel's log.
+killed_ms() {
+	dmesg | awk '/Killed process/ { gsub(/[^0-9.]/, "", $2); t = /^\[ / ? $2 : substr($1, 2) }
+		END { printf "%d", t * 1000 }'
+}
+
+events() {
+	awk -v name="$1" '$1 == name { print $2 }' "$CGROUP/alpha/memory.events"
+}
+
+has_killed() {
+	(($(events oom_kill) > 0))
+}
+
+is_empty() {
+	[[ -z $(<"$CGROUP/alpha/cgroup.procs") ]]
+}
+
+is_empty_or_has_killed() {
+	has_killed || is_empty
+}
+
+# setup DRIVER FILESYSTEM MODE: a device over a sparse file. The cgroup is not limited yet.
+setup() {
+	local make=()
+	modprobe "$1"
+	[[ $1 == "$DRIVER" ]] || defer "wait_until 10 rmmod $1 2>/dev/null"
+	udevadm settle
+	DEVICE=$(driver_device "$1")
+	mkdir -p "$WORK/store"
+	case $2 in
+	tmpfs) mount -t tmpfs -o size=256m none "$WORK/store" ;;
+	ext4) make=(mkfs.ext4 -q -F -E "lazy_itable_init=0,lazy_journal_init=0") ;;
+	xfs) make=(mkfs.xfs -q -f) ;;
+	esac
+	if ((${#make[@]})); then
+		need_command "${make[0]}"
+		"${make[@]}" /dev/vdb
+		mount /dev/vdb "$WORK/store"
+	fi
+	defer 'wait_until 20 umount "$WORK/store" 2>/dev/null'
+	truncate -s 192M "$WORK/store/image"
+	losetup --direct-io="$3" "$DEVICE" "$WORK/store/image"
+	defer 'let_go'
+	udevadm settle
+	make_cgroup alpha
+	[[ ! -e $CGROUP/alpha/memory.swap.max ]] || echo 0 >"$CGROUP/alpha/memory.swap.max"
+}
+
+let_go() {
+	is_unbound "$DEVICE" || losetup -d "$DEVICE"
+	wait_until 120 is_unbound "$DEVICE" || fail "$DEVICE is bound after losetup -d"
+}
+
+limit() {
+	echo "${LIMIT}M" >"$CGROUP/alpha/memory.$1"
+}
+
+# fill MIB: so much of the cgroup's memory is what cannot be reclaimed.
+fill() {
+	mkdir -p "$WORK/full"
+	mount -t tmpfs none "$WORK/full"
+	defer 'umount "$WORK/full"'
+	in_cgroup alpha dd if=/dev/zero of="$WORK/full/file" bs=1M count="$1" status=none
+}
+
+summary() {
+	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/rloop0/summary"
+}
+
+hung_tasks() {
+	local timeout=/proc/sys/kernel/hung_task_timeout_secs before
+	[[ -e $timeout ]] || return 0
+	before=$(<"$timeout")
+	echo 20 >"$timeout"
+	defer "echo $before >$timeout"
+}
+
+# The operations. What becomes of the one that runs in the cgroup is no matter.
+op_write() {
+	in_cgroup alpha dd if=/dev/zero of="$DEVICE" bs=1M count=64 status=none
+}
+
+op_direct_write() {
+	in_cgroup alpha dd if=/dev/zero of="$DEVICE" bs=1M count=64 oflag=direct status=none
+}
+
+op_sync() {
+	in_cgroup alpha dd if=/dev/zero of="$DEVICE" bs=1M count=24 conv=fsync status=none
+}
+
+op_read() {
+	in_cgroup alpha dd if="$DEVICE" of=/dev/null bs=1M count=32 iflag=direct status=none
+}
+
+# Writes and flushes a little, which is killed for there is no memory.
+op_flush() {
+	in_cgroup alpha dd if=/dev/zero of="$DEVICE" bs=64K count=64 oflag=direct conv=fsync,notrunc \
+		status=none
+}
+
+# one DRIVER FILESYSTEM KIND MODE OPERATION [swap]: TIME in ms, REPORTS and LINES in the
+# kernel's log, and GONE: how many ms after the kill the cgroup is empty.
+one() {
+	local driver=$1 kind=$3 op=$5 start writer
+	setup "$driver" "$2" "$4"
+	[[ $op != read ]] || {
+		dd if=/dev/zero of="$WORK/store/image" bs=1M count=32 conv=notrunc,fsync status=none
+		echo 1 >/proc/sys/vm/drop_caches
+	}
+	[[ ${6:-} != swap ]] || {
+		[[ -e $CGROUP/alpha/memory.swap.max ]] || skip "this kernel limits no swap"
+		mkswap -q /dev/vdc >/dev/null 2>&1
+		swapon /dev/vdc
+		defer 'swapoff /dev/vdc'
+		echo 32M >"$CGROUP/alpha/memory.swap.max"
+	}
+	[[ $op != read && $op != flush ]] || fill "$((LIMIT - 1))"
+	limit "$kind"
+	hung_tasks
+	REPORTS=$(log_count "$REPORT")
+	LINES_BEFORE=$(dmesg -t | wc -l)
+	start=$(now_ms)
+	GONE=0
+	"op_$op" 2>/dev/null &
+	writer=$!
+	wait_until 100 is_empty_or_has_killed || fail "$driver: neither done nor killed"
+	if has_killed; then
+		wait_until 100 is_empty || fail "$driver: the killed task is still there"
+		GONE=$(($(uptime_ms) - $(killed_ms)))
+	fi
+	wait "$writer" || true
+	let_go
+	TIME=$(($(now_ms) - start))
+	REPORTS=$(($(log_count "$REPORT") - REPORTS))
+	LINES=$(($(dmesg -t | wc -l) - LINES_BEFORE))
+	same "$(log_count 'blocked for more than')" 0 "hung tasks"
+	same "$(log_count 'blocked in I/O wait')" 0 "hung tasks"
+	echo "$TIME $REPORTS $LINES $GONE" >"$WORK/figures.$driver"
+}
+
+most() {
+	echo "$(($1 > $2 ? $1 : $2))"
+}
+
+# like_loop ARGUMENTS...: of `one`, but for the driver.
+like_loop() {
+	local time reports lines gone loop_time loop_reports loop_lines loop_gone
+	need_rust_loop
+	need_module loop
+	(
+		DEFERRED=()
+		trap undo EXIT
+		one loop "$@"
+	)
+	(
+		DEFERRED=()
+		trap undo EXIT
+		one rust_loop "$@"
+	)
+	read -r loop_time loop_reports loop_lines loop_gone <"$WORK/figures.loop"
+	read -r time reports lines gone <"$WORK/figures.rust_loop"
+	tell "$time ms, $reports reports, $lines lines, gone after $gone ms;" \
+		"C driver $loop_time ms, $loop_reports reports, $loop_lines lines, $loop_gone ms"
+	((time <= 2 * $(most "$loop_time" 3000))) || fail "$time ms, C driver $loop_time ms"
+	((reports <= $(most "$loop_reports" "$FEW_REPORTS"))) ||
+		fail "$reports OOM reports, C driver $loop_reports"
+	((lines <= $(most "$loop_lines" "$((FEW_REPORTS * REPORT_LINES))"))) ||
+		fail "$lines lines in the log, C driver $loop_lines"
+	((gone <= $(most "$((2 * loop_gone))" "$REAPED_MS"))) ||
+		fail "the killed task was there for $gone ms, C driver $loop_gone ms"
+}
+
+# detached DEVICE-MODE: with a writer that is over the limit.
+detached() {
+	local writer
+	need_rust_loop
+	setup rust_loop tmpfs "$1"
+	limit max
+	op_write 2>/dev/null &
+	writer=$!
+	wait_until 30 has_killed || fail "nobody was killed"
+	losetup -d "$DEVICE"
+	wait_until 5 is_empty || fail "the killed task is still there"
+	wait "$writer" || true
+	wait_until 5 is_unbound "$DEVICE" || fail "$DEVICE is bound after losetup -d"
+}
+
+# A task over memory.high is slowed down, and goes at once when it is killed.
+killed_over_high() {
+	local writer
+	need_rust_loop
+	setup rust_loop tmpfs off
+	limit high
+	op_write 2>/dev/null &
+	writer=$!
+	wait_until 30 eval '(($(events high) > 20))' || fail "memory.high had no effect"
+	echo 1 >"$CGROUP/alpha/cgroup.kill"
+	wait_until 2 is_empty || fail "the killed task is still there"
+	wait "$writer" || true
+	tell "$(events high) times over memory.high"
+	echo max >"$CGROUP/alpha/memory.high"
+	same "$(log_count "$REPORT")" 0 "OOM reports"
+}
+
+# What the device writes to the file is dirty there, and as good as all that is not tmpfs. The
+# writer is not one to kill, so all that helps is to write back.
+comes_back() {
+	local before
+	need_rust_loop
+	setup rust_loop ext4 off
+	before=$(summary errors)
+	echo "$(<"/sys/block/vdb/dev") wbps=4000000" >"$CGROUP/alpha/io.max"
+	fill "$((LIMIT - 3))"
+	limit max
+	in_cgroup alpha bash -c 'echo -1000 >/proc/self/oom_score_adj; exec "$@"' - \
+		dd if=/dev/zero of="$DEVICE" bs=1M count=16 oflag=direct conv=fsync,notrunc status=none
+	same "$(summary errors)" "$before" "errors"
+	tell "$(log_count "$REPORT") reports"
+}
+
+# The device is as good as before, for others and for the cgroup with more memory.
+recovers() {
+	need_rust_loop
+	setup rust_loop tmpfs off
+	limit max
+	op_write 2>/dev/null || true
+	has_killed || fail "nobody was killed"
+	echo 128M >"$CGROUP/alpha/memory.max"
+	random_file "$WORK/data" 4M
+	in_cgroup alpha dd if="$WORK/data" of="$DEVICE" bs=1M seek=100 oflag=direct status=none
+	cmp "$WORK/data" <(dd if="$DEVICE" bs=1M skip=100 count=4 iflag=direct status=none)
+}
+
+it "memory.max, writes to tmpfs: fail as soon as with the C driver" like_loop tmpfs max off write
+it "memory.max, direct mode: fail as soon" like_loop tmpfs max on write
+it "memory.max, direct writes to the device: fail as soon" like_loop tmpfs max off direct_write
+it "memory.max, fsync: fails as soon" like_loop tmpfs max off sync
+it "memory.max, swap in the cgroup: fail as soon" like_loop tmpfs max off direct_write swap
+it "memory.max, reads: fail as soon" like_loop ext4 max off read
+it "memory.max, flushes: fail as soon" like_loop tmpfs max off flush
+it "memory.max, writes to ext4: as soon" like_loop ext4 max off write
+it "memory.max, writes to XFS: as soon" like_loop xfs max off write
+it "memory.high, writes to ext4: as soon" like_loop ext4 high off write
+it "memory.high, killed: the task is gone at once" killed_over_high
+it "detached over the limit" detached off
+it "detached over the limit, direct mode" detached on
+it "memory that writeback frees is waited for" comes_back
+it "with more memory the device is as good as before" recovers
+
+run
