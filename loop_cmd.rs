@@ -71,6 +71,8 @@ pub(crate) enum Begun {
 pub(crate) struct LoopCmd {
     rq: Request<LoopDevice>,
     queued: Queued,
+    /// Whether what is read or written goes past the page cache.
+    direct: bool,
 }
 
 impl LoopCmd {
@@ -78,8 +80,12 @@ impl LoopCmd {
     /// was.
     pub(crate) fn next_of(waiting: &mut RequestList<LoopDevice>, taken: Nanos) -> Option<Self> {
         let (rq, queued) = waiting.pop_front()?;
-        let queued = Queued { taken, ..queued };
-        Some(Self { rq, queued })
+        Some(Self::new(rq, Queued { taken, ..queued }))
+    }
+
+    fn new(rq: Request<LoopDevice>, queued: Queued) -> Self {
+        let direct = is_direct(&rq, &queued.backing);
+        Self { rq, queued, direct }
     }
 
     /// Puts a command that has been begun into a list.
@@ -90,27 +96,23 @@ impl LoopCmd {
     /// Takes the first command out of such a list.
     pub(crate) fn again(reading: &mut RequestList<LoopDevice>) -> Option<Self> {
         let (rq, queued) = reading.pop_front()?;
-        Some(Self { rq, queued })
+        Some(Self::new(rq, queued))
     }
 
     /// Returns whether something of the command can be done before one waits for the
     /// device below, or for somebody else. `alone` says that there is nothing else to do
     /// meanwhile, for then a read may as well wait.
     pub(crate) fn can_begin(&self, alone: bool) -> bool {
-        let backing = &self.queued.backing;
-        if backing.is_direct() {
+        if self.direct {
             return self.is_transfer();
         }
-        // Swap that goes past the page cache of a file which is otherwise read through it
-        // has to be waited for. What others have read there meanwhile is old, and a block
-        // device drops it only after a write that was.
-        !self.is_direct() && !alone && self.rq.op() == Op::Read && backing.file().has_nowait()
+        !alone && self.rq.op() == Op::Read && self.queued.backing.file().has_nowait()
     }
 
     /// Begins a command that [can be](Self::can_begin). Process context of a kernel
     /// thread; sleeps, in the backing filesystem among others.
     pub(crate) fn begin(self, stats: &Arc<Stats>) -> Begun {
-        if self.is_direct() {
+        if self.direct {
             return self.start(stats);
         }
         let is_done = Charge::charge_to(self.queued.charge.as_ref(), || {
@@ -119,7 +121,7 @@ impl LoopCmd {
         });
         match is_done {
             true => {
-                let Self { rq, queued } = self;
+                let Self { rq, queued, .. } = self;
                 Running::new(&rq, queued, stats.clone()).end(rq, BlkStatus::OK);
                 Begun::Done
             }
@@ -130,8 +132,11 @@ impl LoopCmd {
     /// Does what the request asks for, accounts for it, and ends it. Process context of a
     /// kernel thread; sleeps, in the backing filesystem among others.
     pub(crate) fn execute(self, stats: &Arc<Stats>) {
-        let direct = self.is_direct();
-        let Self { mut rq, queued } = self;
+        let Self {
+            mut rq,
+            queued,
+            direct,
+        } = self;
         let run = Running::new(&rq, queued, stats.clone());
         let status = Charge::charge_to(run.charge(), || status(&mut rq, &run, direct));
         run.end(rq, status);
@@ -139,11 +144,11 @@ impl LoopCmd {
 
     /// Starts a transfer past the page cache, which the backing file ends. Sleeps.
     fn start(self, stats: &Arc<Stats>) -> Begun {
-        let Self { rq, queued } = self;
+        let Self { rq, queued, direct } = self;
         // The transfer may have ended, with all that goes with it, before the file returns.
         let charge = queued.charge.clone();
         let started = Charge::charge_to(charge.as_ref(), || {
-            let reserve = running::prepare_reserve(&rq, &queued.backing);
+            let reserve = running::prepare_reserve(&rq, &queued.backing, stats);
             let run = Running::new(&rq, queued, stats.clone());
             task::with_memory_reserve_if(reserve, || run.start(rq))
         });
@@ -152,6 +157,7 @@ impl LoopCmd {
             Err((rq, run)) => Begun::Not(Self {
                 rq,
                 queued: run.into_queued(),
+                direct,
             }),
         }
     }
@@ -164,14 +170,17 @@ impl LoopCmd {
             _ => false,
         }
     }
+}
 
-    /// Returns whether what is read or written goes past the page cache. It does,
-    /// whatever the mode, if it is written to make memory free: through the page cache it
-    /// would take as much first.
-    fn is_direct(&self) -> bool {
-        let (rq, backing) = (&self.rq, &self.queued.backing);
-        backing.is_direct() || (rq.is_swap() && backing.allows_direct(rq.pos(), rq.bytes()))
-    }
+/// Returns whether what the request reads or writes goes past the page cache: in direct
+/// mode, and in either mode if it is swap.
+///
+/// A page of swap that is written to the page cache takes another page before it gives back
+/// its own. One that is read through it is read with neighbours, four times as much as is
+/// asked for, and all that is dropped again by the next write. With one of the two past the
+/// page cache the other goes there, too.
+fn is_direct(rq: &Request<LoopDevice>, backing: &Backing) -> bool {
+    backing.is_direct() || (rq.carries_swap() && backing.allows_direct(rq.pos(), rq.bytes()))
 }
 
 /// Does what the request asks for. Sleeps.

@@ -27,6 +27,7 @@ use core::{
 };
 use kernel::{
     error::to_result,
+    ffi::c_ulong,
     fs::{
         File,
         LocalFile, //
@@ -241,6 +242,13 @@ fn is_refusal(err: Error) -> bool {
     err == EACCES || err == EPERM
 }
 
+/// Returns the first and the last of `len` bytes at byte `pos`; `None` if there are none.
+fn bounds(pos: u64, len: u64) -> Option<(bindings::loff_t, bindings::loff_t)> {
+    let start = bindings::loff_t::try_from(pos).ok()?;
+    let len = bindings::loff_t::try_from(len).unwrap_or(bindings::loff_t::MAX);
+    (len > 0).then(|| (start, start.saturating_add(len - 1)))
+}
+
 fn is_open_for_write(file: &File) -> bool {
     // SAFETY: The file is alive; what it was opened for does not change.
     unsafe { (*file.as_ptr()).f_mode & bindings::RUST_LOOP_CONST_FMODE_WRITE != 0 }
@@ -322,13 +330,48 @@ impl BackingFile {
 
     /// Writes back what is in the page cache of `len` bytes at byte `pos`, and waits for
     /// that. Sleeps. If it fails, a later [`Self::fsync`] does.
-    pub(crate) fn write_back(&self, pos: u64, len: u32) {
-        let Ok(start) = bindings::loff_t::try_from(pos) else {
+    fn write_back(&self, pos: u64, len: u32) {
+        let Some((start, end)) = bounds(pos, len.into()) else {
             return;
         };
-        let end = start.saturating_add(i64::from(len) - 1);
         // SAFETY: The file is alive, hence its mapping is.
         unsafe { bindings::filemap_write_and_wait_range((*self.as_ptr()).f_mapping, start, end) };
+    }
+
+    /// Writes back and drops the page cache of `len` bytes at byte `pos`, so that what is
+    /// read through it next comes from the storage. Pages go as a whole. May be called with
+    /// the driver's queue frozen. If writing back fails, a later [`Self::fsync`] does.
+    ///
+    /// Files that are nothing but page cache keep it.
+    pub(crate) fn drop_cached(&self, pos: u64, len: u64) {
+        let Some((start, end)) = bounds(pos, len) else {
+            return;
+        };
+        let page = i64::from(bindings::PAGE_SHIFT);
+        // SAFETY: The file is alive, hence its mapping is.
+        unsafe {
+            let mapping = (*self.as_ptr()).f_mapping;
+            if !bindings::rust_loop_helper_mapping_can_writeback(mapping) {
+                return;
+            }
+            let (first, last) = (start >> page, end >> page);
+            bindings::filemap_write_and_wait_range(
+                mapping,
+                first << page,
+                (last << page) | (bindings::PAGE_SIZE as i64 - 1),
+            );
+            // What is dirty again is newer than what is on the storage.
+            bindings::invalidate_inode_pages2_range(mapping, first as c_ulong, last as c_ulong);
+        }
+    }
+
+    /// Returns whether something of `len` bytes at byte `pos` is in the page cache. Any
+    /// context.
+    pub(crate) fn is_cached(&self, pos: u64, len: u32) -> bool {
+        bounds(pos, len.into()).is_some_and(|(start, end)| {
+            // SAFETY: The file is alive, hence its mapping is.
+            unsafe { bindings::filemap_range_has_page((*self.as_ptr()).f_mapping, start, end) }
+        })
     }
 
     /// Changes the allocation of `len` bytes at byte `pos`. Waits while the filesystem is

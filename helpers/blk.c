@@ -12,6 +12,25 @@ bool rust_loop_helper_rq_is_awaited(const struct request *rq)
 	return op_is_sync(rq->cmd_flags) && !(rq->cmd_flags & REQ_RAHEAD);
 }
 
+/*
+ * A folio that is read from swap is in the swap cache and not up to date, one that is
+ * written there is under writeback. REQ_SWAP does not tell the former, and is not handed
+ * down by a device that is backed by a file on this one.
+ */
+bool rust_loop_helper_rq_carries_swap(const struct request *rq)
+{
+	const struct folio *folio;
+
+	if (rq->cmd_flags & REQ_SWAP)
+		return true;
+	if (!rq->bio || !bio_has_data(rq->bio))
+		return false;
+	folio = page_folio(bio_page(rq->bio));
+	if (!folio_test_swapcache(folio))
+		return false;
+	return op_is_write(req_op(rq)) ? folio_test_writeback(folio) : !folio_test_uptodate(folio);
+}
+
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq)
 {
 	return blk_rq_pos(rq);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
+#include <linux/backing-dev.h>
 #include <linux/shmem_fs.h>
 #include <linux/statfs.h>
 
@@ -65,6 +66,16 @@ bool rust_loop_helper_mapping_is_dirty(const struct address_space *mapping)
 {
 	return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY) ||
 	       mapping_tagged(mapping, PAGECACHE_TAG_WRITEBACK);
+}
+
+bool rust_loop_helper_mapping_can_writeback(struct address_space *mapping)
+{
+	return mapping_can_writeback(mapping);
+}
+
+bool rust_loop_helper_mapping_has_dirty(struct address_space *mapping)
+{
+	return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY);
 }
 
 void rust_loop_helper_file_start_write(struct file *file)

@@ -21,6 +21,7 @@
 /* blk.c */
 unsigned int rust_loop_helper_req_op(const struct request *rq);
 bool rust_loop_helper_rq_is_awaited(const struct request *rq);
+bool rust_loop_helper_rq_carries_swap(const struct request *rq);
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq);
 unsigned int rust_loop_helper_blk_rq_bytes(const struct request *rq);
 unsigned short rust_loop_helper_req_get_ioprio(struct request *rq);
@@ -88,6 +89,8 @@ bool rust_loop_helper_mapping_stable_writes(const struct address_space *mapping)
 struct page *rust_loop_helper_zero_page(void);
 bool rust_loop_helper_s_isblk(const struct inode *inode);
 bool rust_loop_helper_s_isreg(const struct inode *inode);
+bool rust_loop_helper_mapping_can_writeback(struct address_space *mapping);
+bool rust_loop_helper_mapping_has_dirty(struct address_space *mapping);
 gfp_t rust_loop_helper_mapping_gfp_mask(struct address_space *mapping);
 void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t mask);
 bool rust_loop_helper_write_takes_pages(struct address_space *mapping, loff_t pos, loff_t len,

@@ -73,6 +73,11 @@ impl<'a> Retries<'a> {
         }
     }
 
+    /// Returns those of whose command it is.
+    pub(super) fn stats(&self) -> &'a Stats {
+        self.stats
+    }
+
     /// Returns whether to try again after an error, having waited for a moment; each time
     /// for twice as long. Sleeps.
     pub(super) fn again(&mut self, err: Error) -> bool {

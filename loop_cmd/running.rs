@@ -157,6 +157,19 @@ impl Running {
         Retries::since(&self.stats, self.file(), self.charge(), self.oom_events)
     }
 
+    /// Returns whether there is page cache of what has been written past it, which may hold
+    /// what was there before: it was read during the write. A block device drops that only
+    /// after a synchronous write. In direct mode it does no harm, as nothing is read there
+    /// unless it has been dropped.
+    fn leaves_old_pages(&self, rq: &Request<LoopDevice>) -> bool {
+        let backing = self.backing();
+        self.op == Op::Write
+            && !backing.is_direct()
+            && backing
+                .file()
+                .is_cached(backing.file_pos(rq.pos()), self.bytes)
+    }
+
     /// Has what the file has not done done by a thread. Any context.
     fn defer(self, rq: Request<LoopDevice>) {
         self.stats.deferred();
@@ -199,14 +212,17 @@ pub(super) fn access(rq: &Request<LoopDevice>, direct: bool) -> Access {
 /// Without, the worker was seen to look for memory for minutes, with all that could be freed
 /// waiting to be written by it (one in four runs of `tests/memory_swap.sh` on the debug
 /// kernel, with swap in a file).
-pub(super) fn prepare_reserve(rq: &Request<LoopDevice>, backing: &Backing) -> bool {
-    let file = backing.file();
-    if !rq.is_swap() || !file.may_use_reserve() || !backing.allows_direct(rq.pos(), rq.bytes()) {
+pub(super) fn prepare_reserve(rq: &Request<LoopDevice>, backing: &Backing, stats: &Stats) -> bool {
+    let (pos, bytes) = (rq.pos(), rq.bytes());
+    if !rq.is_swap() || !backing.allows_direct(pos, bytes) {
         return false;
     }
-    file.write_back(backing.file_pos(rq.pos()), rq.bytes());
-    file.touch();
-    true
+    let file = backing.file();
+    let may = file.prepare_for_reserve(backing.file_pos(pos), bytes);
+    if may {
+        stats.used_reserve();
+    }
+    may
 }
 
 impl Transfer<LoopDevice> for Running {
@@ -224,14 +240,17 @@ impl Transfer<LoopDevice> for Running {
 
     fn done(mut self, rq: Request<LoopDevice>, result: Result<usize>, within: Within) {
         let status = match result {
-            Ok(n) if n >= self.bytes as usize => {
+            Ok(n) => {
+                self.transferred = self.bytes.min(n as u32);
+                if self.transferred < self.bytes {
+                    self.is_cgroup_oom = self.started().is_final(ENOMEM);
+                    return self.defer(rq);
+                }
+                if self.leaves_old_pages(&rq) {
+                    return self.defer(rq);
+                }
                 self.stats.succeeded();
                 BlkStatus::OK
-            }
-            Ok(n) => {
-                self.transferred = n as u32;
-                self.is_cgroup_oom = self.started().is_final(ENOMEM);
-                return self.defer(rq);
             }
             Err(err) if self.started().is_final(err) => err.into(),
             Err(err) if sync_io::may_succeed_otherwise(err) => return self.defer(rq),
@@ -250,6 +269,11 @@ impl Transfer<LoopDevice> for Running {
     fn resume(self, mut rq: Request<LoopDevice>) {
         let status = task::with_backing_io(|| {
             Charge::charge_to(self.charge(), || {
+                if self.transferred == self.bytes {
+                    let pos = self.backing().file_pos(rq.pos());
+                    self.backing().file().drop_cached(pos, self.bytes.into());
+                    return BlkStatus::OK;
+                }
                 rq.complete_partially(self.transferred - self.transferred % SECTOR_SIZE);
                 if self.is_cgroup_oom {
                     return ENOMEM.into();

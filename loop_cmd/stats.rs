@@ -37,6 +37,7 @@ pub(crate) struct Stats {
     run_ns: Counter,
     deferred: Counter,
     retries: Counter,
+    reserve: Counter,
     /// How many commands the backing file was given and have not ended.
     pending: Atomic<i32>,
     /// Whether commands fail at once if there is no memory.
@@ -69,6 +70,8 @@ pub(crate) struct Totals {
     pub(crate) deferred: u64,
     /// How often something was tried again for want of memory.
     pub(crate) retries: u64,
+    /// How many writes used the memory reserves.
+    pub(crate) reserve: u64,
 }
 
 impl Stats {
@@ -83,6 +86,7 @@ impl Stats {
             run_ns: Counter::default(),
             deferred: Counter::default(),
             retries: Counter::default(),
+            reserve: Counter::default(),
             pending: Atomic::new(0),
             starved: Atomic::new(false),
             cgroup_oom: LastNanos::default(),
@@ -115,6 +119,11 @@ impl Stats {
     /// Accounts for another attempt.
     pub(super) fn retried(&self) {
         self.retries.add(1);
+    }
+
+    /// Accounts for a write that uses the memory reserves.
+    pub(super) fn used_reserve(&self) {
+        self.reserve.add(1);
     }
 
     /// Returns how many commands the backing file was given and have not ended.
@@ -192,6 +201,7 @@ impl Stats {
             run_ns: self.run_ns.get(),
             deferred: self.deferred.get(),
             retries: self.retries.get(),
+            reserve: self.reserve.get(),
         }
     }
 }
@@ -209,6 +219,7 @@ impl Totals {
             (&mut self.run_ns, other.run_ns),
             (&mut self.deferred, other.deferred),
             (&mut self.retries, other.retries),
+            (&mut self.reserve, other.reserve),
         ] {
             *sum = sum.wrapping_add(other);
         }

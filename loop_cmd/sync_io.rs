@@ -47,6 +47,7 @@ pub(super) fn run(
     retries: Retries<'_>,
 ) -> BlkStatus {
     let file = backing.file();
+    let stats = retries.stats();
     let mut progress = Progress::new(backing.file_pos(rq.pos()), access, retries);
     let mut space = PartSpace::new();
     if let Some(mut segments) = rq.source() {
@@ -55,7 +56,7 @@ pub(super) fn run(
         }
         while let Some(mut iter) = segments.next_part(&mut space) {
             progress.advance(&mut iter, |iter, pos, access| {
-                let reserve = access.direct && running::prepare_reserve(rq, backing);
+                let reserve = access.direct && running::prepare_reserve(rq, backing, stats);
                 task::with_memory_reserve_if(reserve, || file.write(pos, iter.as_source(), access))
             });
         }

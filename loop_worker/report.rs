@@ -267,9 +267,10 @@ impl Show for Summary {
         );
         seq_print!(
             out,
-            "deferred {}\nretries {}\n",
+            "deferred {}\nretries {}\nreserve {}\n",
             totals.deferred,
-            totals.retries
+            totals.retries,
+            totals.reserve
         );
         seq_print!(out, "fallbacks {fallbacks}\n");
         seq_print!(out, "nearby {nearby}\nmoved {moved}\n");

@@ -111,6 +111,10 @@ nothing_old() {
 	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
 	make_cgroup swapped
 	in_cgroup swapped python3 -IS "$TESTS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
+	# Nor must it stay for later readers of the device.
+	dd if="${DEV}0" of="$WORK/seen" bs=64k iflag=direct status=none
+	defer 'rm -f "$WORK/seen"'
+	dd if=/dev/mapper/slow bs=64k iflag=direct status=none | cmp - "$WORK/seen"
 	swapoff "${DEV}0"
 	detach "${DEV}0"
 }

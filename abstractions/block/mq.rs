@@ -235,6 +235,14 @@ impl<T: Operations> Request<T> {
         unsafe { (*self.rq.as_ptr()).cmd_flags & bindings::RUST_LOOP_CONST_REQ_SWAP != 0 }
     }
 
+    /// Returns whether the memory of the request is on its way to swap or back. Other than
+    /// [`Self::is_swap`] this tells swap of a device that is on top of this one, too. For
+    /// direct I/O to or from memory which is being swapped it may be wrong.
+    pub(crate) fn carries_swap(&self) -> bool {
+        // SAFETY: By the type invariant the request is valid and started.
+        unsafe { bindings::rust_loop_helper_rq_carries_swap(self.rq.as_ptr()) }
+    }
+
     /// Returns whether somebody waits for it (`op_is_sync`), as nobody does for what is
     /// only read ahead.
     pub(crate) fn is_awaited(&self) -> bool {

@@ -49,22 +49,33 @@ impl BackingFile {
         self.is_block_device() || matches!(self.filesystem(), b"ext4" | b"xfs" | b"btrfs")
     }
 
-    /// Returns whether the file may be written past its page cache within a
-    /// [`MemoryReserveScope`](super::super::task::MemoryReserveScope).
+    /// Prepares `len` bytes at byte `pos` for a write past the page cache that uses the
+    /// [memory reserves](super::super::task::with_memory_reserve_if), and returns whether the
+    /// file allows that. Sleeps.
     ///
-    /// Most filesystems may not: before such a write, what is dirty is written back, with
-    /// `iomap_writepages` for one, which warns in that scope and refuses to. Block devices
-    /// do not use it, if there are buffer heads, nor does ext4. But ext4 must neither have to
-    /// allocate blocks, for it waits for another workqueue before it says that there are
-    /// none, nor go on to write inodes, as it does if all is to be durable at once; and see
-    /// [`Self::touch`].
-    pub(crate) fn may_use_reserve(&self) -> bool {
+    /// Most filesystems do not: before such a write they write back what is dirty, with
+    /// `iomap_writepages` for one, which warns of these reserves and refuses. Block devices
+    /// with buffer heads and ext4 write back by another function. On ext4 three more rules
+    /// hold:
+    ///
+    /// - The range is allocated and written. For an unwritten extent or a hole ext4 begins a
+    ///   transaction, with allocations that must not fail, of which the page allocator warns,
+    ///   and for a hole it may wait for another workqueue.
+    /// - The time of the last write is brought up to date before: that takes a transaction,
+    ///   too.
+    /// - The inode is not a synchronous one, which the write itself would write.
+    pub(crate) fn prepare_for_reserve(&self, pos: u64, len: u32) -> bool {
         if self.is_block_device() {
+            self.write_back(pos, len);
             return cfg!(CONFIG_BUFFER_HEAD);
         }
         // SAFETY: The file is alive, hence the inode is.
         let is_sync = unsafe { bindings::rust_loop_helper_is_sync(inode(&self.file)) };
-        self.filesystem() == b"ext4" && !is_sync && self.has_all_blocks()
+        if self.filesystem() != b"ext4" || is_sync || !self.is_written(pos, len) {
+            return false;
+        }
+        self.touch();
+        true
     }
 
     /// Returns whether a write of `len` bytes at byte `pos`, past the page cache if `direct`,
@@ -81,14 +92,9 @@ impl BackingFile {
         }
     }
 
-    /// Brings the time of the last write of a regular file up to date, so that a write that
-    /// follows at once need not. For that ext4 begins a transaction, which must not fail; the
-    /// page allocator warns of what must not fail within a
-    /// [`MemoryReserveScope`](super::super::task::MemoryReserveScope).
-    pub(crate) fn touch(&self) {
-        if self.is_block_device() {
-            return;
-        }
+    /// Brings the time of the last write up to date, so that a write that follows at once
+    /// does not.
+    fn touch(&self) {
         // SAFETY: The file is alive. Its filesystem is not frozen meanwhile.
         unsafe {
             bindings::rust_loop_helper_file_start_write(self.as_ptr());
@@ -98,19 +104,29 @@ impl BackingFile {
         }
     }
 
-    /// Returns whether the file has at least as many blocks as its size takes.
-    fn has_all_blocks(&self) -> bool {
+    /// Returns whether all blocks of a range are known to be allocated and written.
+    ///
+    /// `bmap()` has no block for what is not. It also writes back the whole file, so of a
+    /// file with dirty page cache nothing is known.
+    fn is_written(&self, pos: u64, len: u32) -> bool {
         let inode = inode(&self.file);
-        // SAFETY: The file is alive, hence the inode is. Who changes the number meanwhile is
-        // either before us or after us.
-        let (blocks, size) = unsafe {
+        // SAFETY: The file is alive, hence the inode and its mapping are.
+        let (is_dirty, shift) = unsafe {
             (
-                (&raw const (*inode).i_blocks).read_volatile(),
-                bindings::rust_loop_helper_i_size_read(inode),
+                bindings::rust_loop_helper_mapping_has_dirty((*inode).i_mapping),
+                (*inode).i_blkbits,
             )
         };
-        // In units of 512 bytes, whatever the filesystem's are.
-        blocks.saturating_mul(512) >= size.unsigned_abs()
+        if is_dirty || len == 0 {
+            return false;
+        }
+        let last = pos.saturating_add(u64::from(len) - 1);
+        (pos >> shift..=last >> shift).all(|block| {
+            let mut found = block;
+            // SAFETY: The inode is alive; `found` is valid for reads and writes.
+            let ret = unsafe { bindings::bmap(inode, &mut found) };
+            ret == 0 && found != 0
+        })
     }
 
     fn is_block_device(&self) -> bool {
