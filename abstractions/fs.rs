@@ -339,8 +339,8 @@ impl BackingFile {
     }
 
     /// Writes back and drops the page cache of `len` bytes at byte `pos`, so that what is
-    /// read through it next comes from the storage. Pages go as a whole. May be called with
-    /// the driver's queue frozen. If writing back fails, a later [`Self::fsync`] does.
+    /// read through it next comes from the storage. Pages go as a whole. If writing back
+    /// fails, a later [`Self::fsync`] does.
     ///
     /// Files that are nothing but page cache keep it.
     pub(crate) fn drop_cached(&self, pos: u64, len: u64) {
@@ -362,6 +362,20 @@ impl BackingFile {
             );
             // What is dirty again is newer than what is on the storage.
             bindings::invalidate_inode_pages2_range(mapping, first as c_ulong, last as c_ulong);
+        }
+    }
+
+    /// Drops all page cache that is clean. Waits for pages that are being read or written
+    /// back, but writes nothing, so it may be called with the driver's queue frozen.
+    ///
+    /// Files that are nothing but page cache keep it.
+    pub(crate) fn drop_clean(&self) {
+        // SAFETY: The file is alive, hence its mapping is.
+        unsafe {
+            let mapping = (*self.as_ptr()).f_mapping;
+            if bindings::rust_loop_helper_mapping_can_writeback(mapping) {
+                bindings::invalidate_inode_pages2_range(mapping, 0, c_ulong::MAX);
+            }
         }
     }
 

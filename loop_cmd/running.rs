@@ -264,8 +264,8 @@ impl Transfer<LoopDevice> for Running {
         }
     }
 
-    /// Does through the page cache what the file did not do past it: that the file has
-    /// ended early, or what is left is not aligned, is no trouble there.
+    /// Does what the file did not do, now waiting for it: past the page cache if that is
+    /// possible, else through it, where a file may end early and nothing is aligned.
     fn resume(self, mut rq: Request<LoopDevice>) {
         let status = task::with_backing_io(|| {
             Charge::charge_to(self.charge(), || {
@@ -278,7 +278,7 @@ impl Transfer<LoopDevice> for Running {
                 if self.is_cgroup_oom {
                     return ENOMEM.into();
                 }
-                let access = access(&rq, false);
+                let access = access(&rq, true);
                 sync_io::run(&mut rq, self.backing(), access, self.retries())
             })
         });

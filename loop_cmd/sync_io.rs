@@ -26,7 +26,10 @@ use crate::{
             },
         },
         errno::eopnotsupp,
-        fs::kiocb::Access,
+        fs::{
+            kiocb::Access,
+            BackingFile, //
+        },
         task,
     },
     loop_device::{
@@ -48,7 +51,8 @@ pub(super) fn run(
 ) -> BlkStatus {
     let file = backing.file();
     let stats = retries.stats();
-    let mut progress = Progress::new(backing.file_pos(rq.pos()), access, retries);
+    let range = (backing.file_pos(rq.pos()), rq.bytes());
+    let mut progress = Progress::new(file, range, access, retries);
     let mut space = PartSpace::new();
     if let Some(mut segments) = rq.source() {
         if !access.direct {
@@ -125,25 +129,49 @@ pub(super) fn may_succeed_otherwise(err: Error) -> bool {
 
 /// How far a transfer has come.
 struct Progress<'a> {
+    file: &'a BackingFile,
     /// Where in the file it goes on, in bytes.
     pos: u64,
+    /// How much is to be transferred, in bytes.
+    bytes: u32,
     /// How much has been transferred, in bytes.
     done: u32,
     /// Once there is an error nothing more is transferred.
     outcome: Result,
     /// Goes through the page cache once it does not go past it.
     access: Access,
+    /// From where on it goes through the page cache although it was to go past it.
+    fell_back: Option<u64>,
     retries: Retries<'a>,
 }
 
 impl<'r> Progress<'r> {
-    fn new(pos: u64, access: Access, retries: Retries<'r>) -> Self {
+    fn new(
+        file: &'r BackingFile,
+        (pos, bytes): (u64, u32),
+        access: Access,
+        retries: Retries<'r>,
+    ) -> Self {
         Self {
+            file,
             pos,
+            bytes,
             done: 0,
             outcome: Ok(()),
             access,
+            fell_back: None,
             retries,
+        }
+    }
+
+    /// Goes on through the page cache if it does not yet. What is there of the pages may be
+    /// older than what has been written past it, so that is dropped first.
+    fn fall_back(&mut self) {
+        if self.access.direct {
+            self.access.direct = false;
+            self.fell_back = Some(self.pos);
+            let left = self.bytes.saturating_sub(self.done);
+            self.file.drop_cached(self.pos, left.into());
         }
     }
 
@@ -157,7 +185,7 @@ impl<'r> Progress<'r> {
         while iter.len() != 0 && self.outcome.is_ok() {
             let (before, left) = (iter.save(), iter.len());
             match step(iter, self.pos, self.access) {
-                Ok(0) if self.access.direct => self.access.direct = false,
+                Ok(0) if self.access.direct => self.fall_back(),
                 // The file ends, or takes nothing, yet does not say why.
                 Ok(0) => self.outcome = Err(EIO),
                 Ok(n) => {
@@ -172,7 +200,7 @@ impl<'r> Progress<'r> {
                     }
                     if iter.len() != 0 {
                         // What is left need not be aligned.
-                        self.access.direct = false;
+                        self.fall_back();
                         if !self.retries.again_after_part() {
                             self.outcome = Err(ENOMEM);
                         }
@@ -180,11 +208,13 @@ impl<'r> Progress<'r> {
                 }
                 Err(err) => {
                     iter.restore(&before);
+                    if self.retries.again(err) {
+                        continue;
+                    }
                     let is_otherwise = self.access.direct && may_succeed_otherwise(err);
-                    if is_otherwise && !self.retries.is_final(err) {
-                        self.access.direct = false;
-                    } else if !self.retries.again(err) {
-                        self.outcome = Err(err);
+                    match is_otherwise && !self.retries.is_final(err) {
+                        true => self.fall_back(),
+                        false => self.outcome = Err(err),
                     }
                 }
             }
@@ -194,6 +224,11 @@ impl<'r> Progress<'r> {
     /// Completes the whole sectors that were transferred before an error, and
     /// returns the status of the rest.
     fn finish(self, rq: &mut Request<LoopDevice>) -> BlkStatus {
+        if let Some(start) = self.fell_back {
+            // What comes later goes past the page cache again. The shorter the time for
+            // which neighbours of what was written are in it, the better.
+            self.file.drop_cached(start, self.pos - start);
+        }
         match self.outcome {
             Ok(()) => BlkStatus::OK,
             Err(err) => {

@@ -222,6 +222,10 @@ impl LoopDevice {
         new: Arc<Backing>,
         old_flags: u32,
     ) -> Result<(Arc<Backing>, Option<Arc<Backing>>)> {
+        if !new.is_direct() && self.workers.backing().is_some_and(|old| old.is_direct()) {
+            // It may be older than what has been written past it. What is dirty is newer.
+            new.file().drop_clean();
+        }
         let mut state = self.state.lock();
         let bound = state.bound_mut()?;
         if bound.backing.flags() & !old_flags & flags::AUTOCLEAR != 0 {

@@ -185,6 +185,90 @@ refused() {
 	detach "${DEV}1"
 }
 
+# slow_disk: /dev/mapper/slow, of 4 MiB, which takes half a second for a write.
+slow_disk() {
+	need_command dmsetup
+	need_module dm-delay
+	dmsetup create slow --table "0 8192 delay /dev/vdd 0 0 /dev/vdd 0 500"
+	udevadm settle
+	defer "wait_until 10 dmsetup remove slow 2>/dev/null"
+}
+
+# trace_slow: from now on slow_is_writing tells whether a write has been submitted to it.
+trace_slow() {
+	local dev trace=/sys/kernel/tracing
+	dev=$(stat -Lc '((%Hr << 20) | %Lr)' /dev/mapper/slow)
+	mountpoint -q "$trace" || mount -t tracefs none "$trace"
+	echo "dev == $((dev))" >"$trace/events/block/block_bio_queue/filter"
+	echo >"$trace/trace"
+	defer "echo 0 >$trace/events/block/block_bio_queue/enable"
+	echo 1 >"$trace/events/block/block_bio_queue/enable"
+}
+
+slow_is_writing() {
+	grep -q ': block_bio_queue: [0-9,]* W' /sys/kernel/tracing/trace
+}
+
+# make_stale STORE: the device has written $WORK/new, of 4 KiB, to the beginning of STORE,
+# whose page cache has what was there before: it was read while that was being written.
+make_stale() {
+	local writer
+	random_file "$WORK/old" 4K
+	random_file "$WORK/new" 4K
+	defer 'rm -f "$WORK/old" "$WORK/new"'
+	dd if="$WORK/old" of="$1" oflag=direct bs=4k status=none
+	trace_slow
+	dd if="$WORK/new" of="${DEV}0" oflag=direct bs=4k status=none &
+	writer=$!
+	wait_until 10 slow_is_writing || fail "no write reached the disk"
+	dd if="$1" of=/dev/null bs=4k count=1 status=none
+	wait "$writer"
+	dd if="$1" iflag=direct bs=4k count=1 status=none | cmp - "$WORK/new"
+	dd if="$1" bs=4k count=1 status=none | cmp -s - "$WORK/old" ||
+		skip "the page cache of the store is up to date"
+}
+
+# With larger blocks than the device's, the store refuses what is smaller.
+stale_store() {
+	need_rust_loop
+	ensure_driver
+	slow_disk
+	attach "${DEV}1" --direct-io=on /dev/mapper/slow
+	attach "${DEV}0" --direct-io=on "${DEV}1"
+	expect ok loopctl set-block-size "${DEV}1" 4096
+	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size"
+	make_stale "${DEV}1"
+}
+
+stale_refused_read() {
+	stale_store
+	dd if="${DEV}0" iflag=direct bs=512 count=1 status=none | cmp -n 512 - "$WORK/new"
+	detach "${DEV}0"
+	detach "${DEV}1"
+}
+
+stale_refused_write() {
+	stale_store
+	dd if=/dev/zero of="${DEV}0" oflag=direct bs=512 seek=3 count=1 status=none
+	dd if=/dev/zero of="$WORK/new" bs=512 seek=3 count=1 conv=notrunc status=none
+	dd if="${DEV}0" iflag=direct bs=4k count=1 status=none | cmp - "$WORK/new"
+	detach "${DEV}0"
+	sync "${DEV}1"
+	dd if="${DEV}1" iflag=direct bs=4k count=1 status=none | cmp - "$WORK/new"
+	detach "${DEV}1"
+}
+
+stale_mode_change() {
+	need_rust_loop
+	ensure_driver
+	slow_disk
+	attach "${DEV}0" --direct-io=on /dev/mapper/slow
+	make_stale /dev/mapper/slow
+	losetup --direct-io=off "${DEV}0"
+	dd if="${DEV}0" iflag=direct bs=4k count=1 status=none | cmp - "$WORK/new"
+	detach "${DEV}0"
+}
+
 # The disk below hears how urgent the issuer's I/O is.
 priority() {
 	direct device
@@ -242,6 +326,9 @@ it "the mode changes under load, device" toggled device
 it "the file has been truncated, ext4" truncated ext4
 it "the file has been truncated, xfs" truncated xfs
 it "the disk below refuses" refused
+it "a read that the disk refuses finds what was written past a page cache that is older" stale_refused_read
+it "a write that the disk refuses keeps what was written beside it past such a page cache" stale_refused_write
+it "turning direct I/O off, reads find what was written past such a page cache" stale_mode_change
 it "the I/O priority is passed on" priority
 it "a file that goes through its page cache all the same" journalled
 it "no direct I/O on ramfs" impossible
