@@ -158,9 +158,10 @@ fn allocate(run: &Running, mode: FallocateMode, range: Range) -> Result {
     }
 }
 
-/// Writes zeroes to a range, through the page cache, where no alignment matters.
+/// Writes zeroes to a range: past the page cache in direct mode, as far as the file takes it
+/// so, else through it, where no alignment matters.
 fn write(rq: &Request<LoopDevice>, run: &Running, range: Range) -> Result {
-    let access = running::access(rq, false);
+    let access = running::access(rq, run.backing().is_direct());
     match range.len {
         0 => Ok(()),
         len => sync_io::write_zeroes(run.backing(), range.pos, len, access, run.retries()),

@@ -111,13 +111,14 @@ pub(super) fn write_zeroes(
     retries: Retries<'_>,
 ) -> Result {
     let (file, zeroes) = (backing.file(), Zeroes::new());
-    let mut progress = Progress::new(pos, access, retries);
+    let mut progress = Progress::new(file, (pos, len), access, retries);
     while progress.done < len && progress.outcome.is_ok() {
         let mut iter = zeroes.part((len - progress.done) as usize);
         progress.advance(&mut iter, |iter, pos, access| {
             file.write(pos, iter.as_source(), access)
         });
     }
+    progress.drop_fallen_back();
     progress.outcome
 }
 
@@ -221,14 +222,19 @@ impl<'r> Progress<'r> {
         }
     }
 
-    /// Completes the whole sectors that were transferred before an error, and
-    /// returns the status of the rest.
-    fn finish(self, rq: &mut Request<LoopDevice>) -> BlkStatus {
+    /// Drops the page cache of what went through it although it was to go past it. Later
+    /// commands go past it again: the shorter the time for which neighbours of the range are
+    /// in it, the better. Sleeps.
+    fn drop_fallen_back(&self) {
         if let Some(start) = self.fell_back {
-            // What comes later goes past the page cache again. The shorter the time for
-            // which neighbours of what was written are in it, the better.
             self.file.drop_cached(start, self.pos - start);
         }
+    }
+
+    /// Completes the whole sectors that were transferred before an error, and
+    /// returns the status of the rest. Sleeps.
+    fn finish(self, rq: &mut Request<LoopDevice>) -> BlkStatus {
+        self.drop_fallen_back();
         match self.outcome {
             Ok(()) => BlkStatus::OK,
             Err(err) => {

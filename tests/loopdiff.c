@@ -2730,7 +2730,7 @@ static bool whole;
 
 static unsigned int random_image(void)
 {
-	static const unsigned char whole_ones[] = { 0, 1, 3, 4 };
+	static const unsigned char whole_ones[] = { 0, 1, 3 };
 
 	return whole ? PICK(whole_ones) : rnd(IMAGES);
 }
