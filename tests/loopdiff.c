@@ -1181,6 +1181,7 @@ static void do_image(struct side *s, const struct step *st)
 {
 	int img = arg(st, "img") % IMAGES, fd;
 	char path[256], sector[512];
+	struct stat stat;
 	size_t len;
 
 	touched_images |= 1u << img;
@@ -1194,6 +1195,9 @@ static void do_image(struct side *s, const struct step *st)
 	case OP_ptable:
 		partition_table(sector, arg(st, "kind"));
 		result(s, pwrite(fd, sector, sizeof(sector), 0));
+		/* A file that had nothing has a whole block, see "whole". */
+		if (!fstat(fd, &stat) && stat.st_size == sizeof(sector) && ftruncate(fd, 4096))
+			die("ftruncate: %m");
 		break;
 	default:
 		len = arg(st, "len") % IO_MAX;
