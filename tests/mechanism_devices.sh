@@ -82,8 +82,7 @@ as_cheap() {
 	defer 'rmmod loop'
 	ensure_driver
 	without_udev
-	local round
-	for round in 1 2 3; do
+	for _ in 1 2 3; do
 		cost /dev/loop-control >>"$WORK/cost.loop"
 		cost "$CTL" >>"$WORK/cost.rloop"
 	done
