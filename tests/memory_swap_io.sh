@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 320M
 # leaks: no
+# timeout: 600 1500
 #
 # What swap costs below the device: the disk reads and writes what the memory management
 # asks for, and the memory reserves are used only where that is harmless.
