@@ -5,8 +5,7 @@
 //!
 //! This is the only part of the crate with `unsafe` in it. Each file wraps one
 //! subsystem and is named as it would be upstream; nothing in here knows what a
-//! loop device is, but for what user space passes ([`uapi`]) and what
-//! [`block::bdev`] asks loop devices of other drivers.
+//! loop device is, but for the structures of user space ([`uapi`]).
 
 #![expect(unsafe_code)]
 

@@ -235,7 +235,7 @@ impl Charge {
         ret
     }
 
-    /// Calls `f`, and charges it to `to`, or to nobody but the kernel thread itself if that
+    /// Calls `f`, and charges it to `to`, or to the cgroup of the kernel thread itself if that
     /// is `None`. See [`Self::charge`].
     pub(crate) fn charge_to<R>(to: Option<&Self>, f: impl FnOnce() -> R) -> R {
         match to {

@@ -669,7 +669,7 @@ pub(crate) struct Below {
     pub(crate) write_zeroes_sectors: u32,
     /// In bytes.
     pub(crate) discard_granularity: u32,
-    /// Where the first unit of that size begins, in bytes.
+    /// Position of the first unit of that size, in bytes.
     pub(crate) discard_alignment: u32,
     /// In bytes.
     pub(crate) logical_block_size: u32,

@@ -43,7 +43,7 @@ pub(crate) struct SpinLockIrq<T> {
 }
 
 // SAFETY: The data goes with the lock, and a spinlock may be moved to another thread while
-// nobody holds it.
+// no thread holds it.
 unsafe impl<T: Send> Send for SpinLockIrq<T> {}
 // SAFETY: The lock lets one thread at a time have the data.
 unsafe impl<T: Send> Sync for SpinLockIrq<T> {}

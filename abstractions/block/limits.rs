@@ -37,7 +37,7 @@ pub(crate) struct Limits {
     pub(crate) max_write_zeroes_sectors: u32,
     /// In bytes.
     pub(crate) discard_granularity: u32,
-    /// Where the first unit of that size begins, in bytes.
+    /// Position of the first unit of that size, in bytes.
     pub(crate) discard_alignment: u32,
 }
 

@@ -124,8 +124,8 @@ impl<T: ProbeOperations> Drop for BlockMajor<T> {
     fn drop(&mut self) {
         let driver = T::slot().0.xchg(ptr::null_mut(), Full);
         // SAFETY: By the type invariant the number is ours. This takes the lock
-        // under which we are called, so nobody is in `probe_callback` afterwards who has
-        // found the driver.
+        // under which we are called, so no probe that has found the driver is
+        // under way afterwards.
         unsafe { bindings::unregister_blkdev(self.major, self.name.as_char_ptr()) };
         if !driver.is_null() {
             // SAFETY: By the invariant of the slot this comes from `into_foreign`. It has

@@ -91,7 +91,7 @@ impl BlkStatus {
 }
 
 impl From<Error> for BlkStatus {
-    /// What the submitter of a bio is told when a file or block device has failed with `err`.
+    /// Translates the error of a file or block device for the submitter of a bio.
     ///
     /// An errno that block devices use passes, as does one for a lack of space or memory. All
     /// else is an I/O error. It would be one to a filesystem above, which knows no other; or it

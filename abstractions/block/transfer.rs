@@ -153,7 +153,7 @@ impl<T: Operations> Request<T> {
     ///
     /// # Errors
     ///
-    /// What was given comes back, unused, if there is no memory for the segments, or the
+    /// The request and `data` come back, unused, if there is no memory for the segments, or the
     /// request has too many of them, or is not one to read or write, or the file cannot be
     /// accessed so, see [`Access`].
     pub(crate) fn transfer(
