@@ -31,6 +31,10 @@ ioctls() {
 	PYTHON
 }
 
+removed() {
+	[[ $(loopctl control "$CTL" remove "$1") == 0 ]]
+}
+
 every_edge() {
 	load_driver max_loop=4
 	truncate -s 16M "$WORK/a" "$WORK/b"
@@ -72,7 +76,8 @@ every_edge() {
 	detach "${DEV}0"
 	# Devices come and go, one because its node is opened.
 	expect 77 loopctl control "$CTL" add 77
-	expect 0 loopctl control "$CTL" remove 77
+	# udev looks into a new device.
+	wait_until 30 removed 77 || fail "77 stays in use"
 	expect 0 loopctl control "$CTL" get-free
 	mknod "$WORK/node" b "$(sed -n "s/ $PREFIX\$//p" /proc/devices | tr -d ' ')" 78
 	head -c 1 "$WORK/node" >/dev/null 2>&1 || true
