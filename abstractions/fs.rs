@@ -360,7 +360,7 @@ impl BackingFile {
                 first << page,
                 (last << page) | (bindings::PAGE_SIZE as i64 - 1),
             );
-            // What is dirty again is newer than what is on the storage.
+            // Pages that are dirty again are newer than the storage.
             bindings::invalidate_inode_pages2_range(mapping, first as c_ulong, last as c_ulong);
         }
     }

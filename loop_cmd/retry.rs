@@ -38,7 +38,7 @@ pub(super) struct Retries<'a> {
     stats: &'a Stats,
     file: &'a BackingFile,
     charge: Option<&'a Charge>,
-    /// What [`Charge::oom_events`] was before the last attempt.
+    /// The value of [`Charge::oom_events`] before the last attempt.
     oom_events: usize,
     since: Option<Instant<Monotonic>>,
     /// How many moments pass before the next attempt.

@@ -60,7 +60,7 @@ pub(crate) struct Running {
     transferred: u32,
     /// Whether the file was given the command.
     is_pending: bool,
-    /// What [`retry::oom_events`] were then.
+    /// The value of [`retry::oom_events`] at that time.
     oom_events: usize,
     /// Whether the file has then found the cgroup out of memory.
     is_cgroup_oom: bool,

@@ -171,7 +171,7 @@ impl LoopDevice {
         let file_size = backing.file().size()?;
         backing.use_file_size(file_size);
         let sectors = backing.sectors(file_size);
-        // What others have written so far. Their errors are theirs.
+        // Writes back data of other writers. They learn of errors by their own fsync().
         let _ = backing.file().fsync();
         Ok(Prepared {
             backing: Arc::new(backing, GFP_KERNEL)?,

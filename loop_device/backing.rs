@@ -38,7 +38,7 @@ pub(super) struct Store {
     size: Atomic<u64>,
     /// How many devices of this driver are known to be below.
     level: usize,
-    /// Where work is done for the devices of this level.
+    /// The workqueue for the devices of this level.
     queue: Arc<OwnedQueue>,
     /// For direct I/O; those of all devices.
     arrays: Arc<SegmentArrays>,

@@ -55,7 +55,7 @@ impl LoopDevice {
         if !fits {
             return Err(EINVAL);
         }
-        // To freeze the queue waits for I/O, so the validate lock is not held meanwhile.
+        // Freezing the queue waits for I/O, so the validate lock is not held meanwhile.
         if validate.is_some() {
             current.set_stacking(Stacking::Changing);
         }
@@ -99,7 +99,7 @@ impl LoopDevice {
         let file_size = new.file().size()?;
         new.use_file_size(file_size);
         let fits = new.sectors(file_size) == current.sectors(current.file().size()?);
-        // What others have written so far. Their errors are theirs.
+        // Writes back data of other writers. They learn of errors by their own fsync().
         let _ = new.file().fsync();
         Ok((Arc::new(new, GFP_KERNEL)?, fits))
     }
