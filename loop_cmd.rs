@@ -1,210 +1,141 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Commands: what is to be done to the backing file for one request.
+//! Commands: the driver's data of a request, and the execution of the request on the backing
+//! file.
 //!
-//! A command is made when a worker takes a request from its queue. It runs in the
-//! worker's task, which may sleep, so `REQ_NOWAIT` has done its work by then and is
-//! not passed on. Most end there. What is read or written past the page cache is only
-//! started there, see [`running`].
+//! [`LoopCmd`] is put behind the request when that is queued and stays there until the request
+//! ends. A worker takes the request out of its queue and either
+//!
+//! - *issues* it without waiting ([`try_issue`]): direct I/O is submitted ([`aio`]) and ends
+//!   in a callback, a cached read is copied; or
+//! - *executes* it ([`execute_blocking`]) in its own task ([`rw`], [`fallocate`]).
+//!
+//! Both run in the worker's task, which may sleep, so `REQ_NOWAIT` has had its effect by then
+//! and is not passed on.
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod group;
 pub(crate) mod stats;
 
-mod allocation;
+mod aio;
+mod cmd;
+mod fallocate;
 mod retry;
-mod running;
-mod sync_io;
+mod rw;
+mod swap;
 
-pub(crate) use self::running::Running;
+pub(crate) use self::cmd::{
+    LoopCmd,
+    LoopQueue,
+    RequestInfo, //
+};
 
-use self::stats::Stats;
-use crate::{
-    abstractions::{
-        block::mq::{
-            BlkStatus,
-            Op,
-            Request,
-            RequestList, //
-        },
-        cgroup::Charge,
-        task,
-        time::Nanos,
+use self::cmd::{
+    end,
+    rw_options, //
+};
+use crate::abstractions::{
+    block::mq::{
+        BlkStatus,
+        Op,
+        Request,
+        RequestList,
+        RequestMut, //
     },
-    loop_device::{
-        backing::Backing,
-        LoopDevice, //
-    },
+    cgroup::Charge,
+    time::Nanos, //
 };
 use kernel::{
     pr_warn_once,
-    prelude::*,
-    sync::Arc, //
+    prelude::*, //
 };
 
-/// What a request carries while it waits.
-pub(crate) struct Queued {
-    /// The file that was the device's when it came.
-    pub(crate) backing: Arc<Backing>,
-    /// Who is charged for it; `None` for the root cgroup.
-    pub(crate) charge: Option<Charge>,
-    /// When it came: when the block layer made the request.
-    pub(crate) came: Nanos,
-    /// When a worker has taken it out of its queue.
-    pub(crate) taken: Nanos,
-}
-
-/// How far a command has come that was [begun](LoopCmd::begin).
-pub(crate) enum Begun {
-    /// It has been ended, or the backing file will do that.
-    Done,
-    /// The backing file, mostly, reads what it has not in memory. When that is there, to
-    /// [execute](LoopCmd::execute) the command takes little time.
-    ///
-    /// The disk below gets many reads at once that way, though one thread waits for them.
-    Reading(LoopCmd),
-    /// It is to be [executed](LoopCmd::execute).
-    Not(LoopCmd),
-}
-
-/// A request and what it is for.
-pub(crate) struct LoopCmd {
-    rq: Request<LoopDevice>,
-    queued: Queued,
-    /// Whether what is read or written goes past the page cache.
-    direct: bool,
+/// The outcome of [`try_issue`].
+pub(crate) enum TryIssue {
+    /// The command has been completed, or the backing file will complete it.
+    Issued,
+    /// Part of the range was not cached, and the filesystem has usually started to read it.
+    /// Executing the command later is then cheap. This lets a single worker keep many reads
+    /// in flight on the backing device.
+    Readahead(Request<LoopQueue>),
+    /// The command must be [executed](execute_blocking).
+    WouldBlock(Request<LoopQueue>),
 }
 
 impl LoopCmd {
-    /// Takes the first of the requests that wait, of all of which `taken` says when that
-    /// was.
-    pub(crate) fn next_of(waiting: &mut RequestList<LoopDevice>, taken: Nanos) -> Option<Self> {
-        let (rq, queued) = waiting.pop_front()?;
-        Some(Self::new(rq, Queued { taken, ..queued }))
-    }
-
-    fn new(rq: Request<LoopDevice>, queued: Queued) -> Self {
-        let direct = is_direct(&rq, &queued.backing);
-        Self { rq, queued, direct }
-    }
-
-    /// Puts a command that has been begun into a list.
-    pub(crate) fn wait_in(self, reading: &mut RequestList<LoopDevice>) {
-        reading.push_back(self.rq, self.queued);
-    }
-
-    /// Takes the first command out of such a list.
-    pub(crate) fn again(reading: &mut RequestList<LoopDevice>) -> Option<Self> {
-        let (rq, queued) = reading.pop_front()?;
-        Some(Self::new(rq, queued))
-    }
-
-    /// Returns whether something of the command can be done before one waits for the
-    /// device below, or for somebody else. `alone` says that there is nothing else to do
-    /// meanwhile, for then a read may as well wait.
-    pub(crate) fn can_begin(&self, alone: bool) -> bool {
-        if self.direct {
-            return self.is_transfer();
+    /// Returns whether the command can make progress before anything waits for the backing
+    /// device or for a lock. `is_only_cmd` says that the worker has nothing else to do: a read
+    /// may as well wait then.
+    pub(crate) fn can_issue_nowait(&self, is_only_cmd: bool) -> bool {
+        if self.is_direct {
+            return match self.info.op {
+                Op::Read => true,
+                Op::Write => !self.backing.is_read_only(),
+                _ => false,
+            };
         }
-        !alone && self.rq.op() == Op::Read && self.queued.backing.file().has_nowait()
+        !is_only_cmd && self.info.op == Op::Read && self.file().has_nowait()
     }
 
-    /// Begins a command that [can be](Self::can_begin). Process context of a kernel
-    /// thread; sleeps, in the backing filesystem among others.
-    pub(crate) fn begin(self, stats: &Arc<Stats>) -> Begun {
-        if self.direct {
-            return self.start(stats);
+    /// Does what the request asks for. Sleeps.
+    fn do_req_filebacked(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
+        let op = self.info.op;
+        if op.is_write() && self.backing.is_read_only() {
+            return BlkStatus::IOERR;
         }
-        let is_done = Charge::charge_to(self.queued.charge.as_ref(), || {
-            let access = running::access(&self.rq, false);
-            sync_io::read_cached(&self.rq, &self.queued.backing, access)
-        });
-        match is_done {
-            true => {
-                let Self { rq, queued, .. } = self;
-                Running::new(&rq, queued, stats.clone()).end(rq, BlkStatus::OK);
-                Begun::Done
+        match op {
+            Op::Read | Op::Write => {
+                if self.is_known_to_fail(rq) {
+                    return ENOMEM.into();
+                }
+                rw::rw_blocking(self, rq, rw_options(rq, self.is_direct))
             }
-            false => Begun::Reading(self),
-        }
-    }
-
-    /// Does what the request asks for, accounts for it, and ends it. Process context of a
-    /// kernel thread; sleeps, in the backing filesystem among others.
-    pub(crate) fn execute(self, stats: &Arc<Stats>) {
-        let Self {
-            mut rq,
-            queued,
-            direct,
-        } = self;
-        let run = Running::new(&rq, queued, stats.clone());
-        let status = Charge::charge_to(run.charge(), || status(&mut rq, &run, direct));
-        run.end(rq, status);
-    }
-
-    /// Starts a transfer past the page cache, which the backing file ends. Sleeps.
-    fn start(self, stats: &Arc<Stats>) -> Begun {
-        let Self { rq, queued, direct } = self;
-        // The transfer may have ended, with all that goes with it, before the file returns.
-        let charge = queued.charge.clone();
-        let started = Charge::charge_to(charge.as_ref(), || {
-            let reserve = running::prepare_reserve(&rq, &queued.backing, stats);
-            let run = Running::new(&rq, queued, stats.clone());
-            task::with_memory_reserve_if(reserve, || run.start(rq))
-        });
-        match started {
-            Ok(()) => Begun::Done,
-            Err((rq, run)) => Begun::Not(Self {
-                rq,
-                queued: run.into_queued(),
-                direct,
-            }),
-        }
-    }
-
-    /// Returns whether the command reads or writes, and may do that.
-    fn is_transfer(&self) -> bool {
-        match self.rq.op() {
-            Op::Read => true,
-            Op::Write => !self.queued.backing.is_read_only(),
-            _ => false,
+            // A flush makes data durable, but not the file's timestamps. On a journaling
+            // filesystem those would force a commit.
+            Op::Flush => match self.file().flush() {
+                Ok(()) => BlkStatus::OK,
+                Err(err) => err.into(),
+            },
+            Op::Discard | Op::WriteZeroes { .. } => fallocate::do_fallocate(self, rq),
+            Op::Unknown(op) => {
+                pr_warn_once!("request with unknown operation {op}\n");
+                BlkStatus::IOERR
+            }
         }
     }
 }
 
-/// Returns whether what the request reads or writes goes past the page cache: in direct
-/// mode, and in either mode if it is swap.
-///
-/// A page of swap that is written to the page cache takes another page before it gives back
-/// its own. One that is read through it is read with neighbours, four times as much as is
-/// asked for, and all that is dropped again by the next write. With one of the two past the
-/// page cache the other goes there, too.
-fn is_direct(rq: &Request<LoopDevice>, backing: &Backing) -> bool {
-    backing.is_direct() || (rq.carries_swap() && backing.allows_direct(rq.pos(), rq.bytes()))
+/// Takes the first request out of `list`, which a worker has dequeued at `now`.
+pub(crate) fn dequeue(list: &mut RequestList<LoopQueue>, now: Nanos) -> Option<Request<LoopQueue>> {
+    let mut rq = list.pop_front()?;
+    let (request, cmd) = rq.parts();
+    cmd.dequeue_time = now;
+    cmd.is_direct = cmd.backing.is_direct() || swap::is_direct(&request, &cmd.backing);
+    Some(rq)
 }
 
-/// Does what the request asks for. Sleeps.
-fn status(rq: &mut Request<LoopDevice>, run: &Running, direct: bool) -> BlkStatus {
-    let (op, backing) = (run.op(), run.backing());
-    if op.is_write() && backing.is_read_only() {
-        return BlkStatus::IOERR;
+/// Issues a command that [can be](LoopCmd::can_issue_nowait). Process context of a kernel
+/// thread; sleeps, for example in the backing filesystem, but not for the backing device.
+pub(crate) fn try_issue(rq: Request<LoopQueue>) -> TryIssue {
+    let cmd = rq.data();
+    if cmd.is_direct {
+        return match aio::submit_direct(rq) {
+            Ok(()) => TryIssue::Issued,
+            Err(rq) => TryIssue::WouldBlock(rq),
+        };
     }
-    match op {
-        Op::Write if run.is_known_to_fail(rq, direct) => ENOMEM.into(),
-        Op::Read | Op::Write => {
-            let access = running::access(rq, direct);
-            sync_io::run(rq, backing, access, run.retries())
-        }
-        // What was written is to be durable, and that it was written is not: with a journal
-        // below, to have that durable, too, takes a commit.
-        Op::Flush => match backing.file().flush() {
-            Ok(()) => BlkStatus::OK,
-            Err(err) => err.into(),
-        },
-        Op::Discard | Op::WriteZeroes { .. } => allocation::change(rq, op, run),
-        Op::Unknown(op) => {
-            pr_warn_once!("request with unknown operation {op}\n");
-            BlkStatus::IOERR
-        }
+    if Charge::charge_to(cmd.cgroup(), || rw::read_nowait(cmd, &rq)) {
+        end(rq, BlkStatus::OK);
+        return TryIssue::Issued;
     }
+    TryIssue::Readahead(rq)
+}
+
+/// Executes a command and ends its request. Process context of a kernel thread; sleeps.
+pub(crate) fn execute_blocking(mut rq: Request<LoopQueue>) {
+    let (mut request, cmd) = rq.parts();
+    let cmd = &*cmd;
+    let status = Charge::charge_to(cmd.cgroup(), || cmd.do_req_filebacked(&mut request));
+    end(rq, status);
 }

@@ -43,22 +43,17 @@
 
 #![forbid(unsafe_code)]
 
-pub(crate) mod backing;
 pub(crate) mod control;
 
 mod attach;
 mod change_fd;
 mod debugfs;
-mod geometry;
 mod ioctl;
-mod settings;
+mod limits;
 mod status;
 mod sysfs;
 
-use self::{
-    backing::Backing,
-    debugfs::Files, //
-};
+use self::debugfs::Files;
 use crate::{
     abstractions::{
         block::{
@@ -69,12 +64,8 @@ use crate::{
                 IoctlCaller,
                 Releasing, //
             },
-            mq::{
-                Operations,
-                Request, //
-            },
+            file_io::BvecArrays,
             registration::DISK_MAX_PARTS,
-            transfer::SegmentArrays,
         },
         debugfs::Dir,
         fs::NoIoMappings,
@@ -85,10 +76,8 @@ use crate::{
         sysfs::GroupRegistration,
         workqueue::OwnedQueue, //
     },
-    loop_cmd::{
-        Queued,
-        Running, //
-    },
+    backing_file::Backing,
+    loop_cmd::LoopQueue,
     loop_worker::{
         levels::LevelQueues,
         Workers, //
@@ -116,34 +105,34 @@ pub(crate) struct Shared {
     /// What is said of partitions.
     partitions: Partitions,
     /// For workers that run where their command was issued.
-    nearby: Arc<OwnedQueue>,
+    percpu: Arc<OwnedQueue>,
     /// For workers that write swap.
     swap: Arc<OwnedQueue>,
     /// For all other workers.
     queues: LevelQueues,
     /// For the direct I/O of all devices.
-    arrays: Arc<SegmentArrays>,
+    arrays: Arc<BvecArrays>,
     /// The directory of the driver.
     debugfs: Arc<Dir>,
 }
 
 impl Shared {
     fn new(partitions: Partitions) -> Result<impl PinInit<Self>> {
-        let nearby = Arc::new(
-            OwnedQueue::new_bound_freezable(c"rust_loop_nearby")?,
+        let percpu = Arc::new(
+            OwnedQueue::new_bound_freezable(c"rust_loop_percpu")?,
             GFP_KERNEL,
         )?;
         let swap = OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?;
         let swap = Arc::new(swap, GFP_KERNEL)?;
         let no_io_mappings = Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?;
         let queues = LevelQueues::new()?;
-        let arrays = Arc::new(SegmentArrays::new()?, GFP_KERNEL)?;
+        let arrays = Arc::new(BvecArrays::new()?, GFP_KERNEL)?;
         let debugfs = Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?;
         Ok(pin_init!(Self {
             validate <- new_mutex!((), "rust_loop_validate"),
             no_io_mappings,
             partitions,
-            nearby,
+            percpu,
             swap,
             queues,
             arrays,
@@ -169,9 +158,10 @@ impl Partitions {
     /// `EINVAL` if a disk cannot have so many.
     pub(crate) fn new(max: u32) -> Result<Self> {
         let shift = u32::BITS - max.leading_zeros();
-        match shift <= DISK_MAX_PARTS.ilog2() {
-            true => Ok(Self { shift }),
-            false => Err(EINVAL),
+        if shift <= DISK_MAX_PARTS.ilog2() {
+            Ok(Self { shift })
+        } else {
+            Err(EINVAL)
         }
     }
 
@@ -197,7 +187,7 @@ pub(crate) struct LoopDevice {
     number: u32,
     name: CString,
     shared: Arc<Shared>,
-    workers: Workers,
+    workers: Arc<Workers>,
     /// See [`debugfs`].
     #[pin]
     files: Mutex<Option<Files>>,
@@ -269,7 +259,7 @@ impl State {
 
 impl LoopDevice {
     fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let workers = Workers::new(shared.nearby.clone(), shared.swap.clone())?;
+        let workers = Workers::new(shared.percpu.clone(), shared.swap.clone())?;
         Arc::pin_init(
             pin_init!(Self {
                 number,
@@ -313,16 +303,9 @@ impl LoopDevice {
     }
 }
 
-impl Operations for LoopDevice {
-    type Queued = Queued;
-    type Transfer = Running;
-
-    fn queue_rq(this: ArcBorrow<'_, Self>, rq: Request<Self>, last: bool) {
-        this.workers.queue(rq, last);
-    }
-}
-
 impl DiskOperations for LoopDevice {
+    type Queue = LoopQueue;
+
     const VTABLE: &'static DiskVTable<Self> = {
         static VTABLE: DiskVTable<LoopDevice> = DiskVTable::new(&THIS_MODULE);
         &VTABLE

@@ -4,20 +4,20 @@
 //!
 //! The path of a request, from the block layer and back:
 //!
-//! 1. [`loop_device::LoopDevice`] is the driver of a disk; its `queue_rq` hands
-//!    each request to
-//! 2. [`loop_worker::Workers`], which queues it to the worker of the cgroup that
-//!    issued it and lets that run on a workqueue; the worker makes of it
-//! 3. a [`loop_cmd::LoopCmd`], which reads or writes the backing file and ends
-//!    the request.
+//! 1. `loop_worker.rs`: `queue_rq` hands each request to [`loop_worker::Workers::queue`], which
+//!    makes it a [`loop_cmd::LoopCmd`], queues it to the worker of the cgroup that submitted
+//!    it, and schedules the worker.
+//! 2. `loop_worker/placement.rs` selects the workqueue on which the worker runs.
+//! 3. `loop_worker/worker.rs`: the worker dequeues its commands in batches.
+//! 4. `loop_cmd.rs`: a command is issued without waiting or executed.
+//! 5. `loop_cmd/rw.rs` reads and writes in the worker's task, `loop_cmd/aio.rs` submits direct
+//!    I/O, which the backing file completes.
+//! 6. `loop_cmd.rs` again: the command accounts for itself, and its request ends.
 //!
-//! The folder beside each file has its parts: where a worker runs
-//! (`loop_worker/executors.rs`) and what it does there (`loop_worker/execution.rs`),
-//! reading and writing at once (`loop_cmd/sync_io.rs`) and asynchronously
-//! (`loop_cmd/running.rs`).
+//! Each room uses only those below it: [`loop_device`] (the disk and its user interface),
+//! [`loop_worker`], [`loop_cmd`], [`backing_file`], [`abstractions`].
 //!
-//! Everything unsafe is in [`abstractions`]. The user-space interface is that of
-//! the C driver, [`drivers/block/loop.c`](srctree/drivers/block/loop.c), with
+//! Everything unsafe is in [`abstractions`]. The user-space interface is that of the C driver, [`drivers/block/loop.c`](srctree/drivers/block/loop.c), with
 //! `/dev/rloopN` for `/dev/loopN` unless the module stands in for that.
 
 #![deny(unsafe_code)]
@@ -25,6 +25,7 @@
 #![allow(rustdoc::private_intra_doc_links)]
 
 mod abstractions;
+mod backing_file;
 mod loop_cmd;
 mod loop_device;
 mod loop_worker;

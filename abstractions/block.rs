@@ -4,10 +4,10 @@
 
 pub(crate) mod bdev;
 pub(crate) mod disk;
+pub(crate) mod file_io;
 pub(crate) mod limits;
 pub(crate) mod major;
 pub(crate) mod mq;
 pub(crate) mod plug;
 pub(crate) mod registration;
 pub(crate) mod segments;
-pub(crate) mod transfer;

@@ -7,18 +7,19 @@
 //! [`include/linux/mutex.h`](srctree/include/linux/mutex.h)
 
 use super::bindings;
-use core::cell::UnsafeCell;
 use kernel::{
     prelude::*,
     sync::{
         lock::{
             mutex::MutexBackend,
-            Guard, //
+            Backend,
+            Guard,
+            Lock, //
         },
         LockClassKey,
+        LockedBy,
         Mutex, //
     },
-    types::Opaque, //
 };
 
 /// A spinlock that disables interrupts of the local CPU while it is held
@@ -38,17 +39,10 @@ use kernel::{
 #[pin_data]
 pub(crate) struct SpinLockIrq<T> {
     #[pin]
-    lock: Opaque<bindings::spinlock_t>,
-    data: UnsafeCell<T>,
+    lock: Lock<T, SpinLockIrqBackend>,
 }
 
-// SAFETY: The data goes with the lock, and a spinlock may be moved to another thread while
-// no thread holds it.
-unsafe impl<T: Send> Send for SpinLockIrq<T> {}
-// SAFETY: The lock lets one thread at a time have the data.
-unsafe impl<T: Send> Sync for SpinLockIrq<T> {}
-
-impl<T> SpinLockIrq<T> {
+impl<T: Unpin> SpinLockIrq<T> {
     /// Creates a lock around `data`, see [`new_spinlock_irq`].
     pub(crate) fn new(
         data: T,
@@ -56,28 +50,60 @@ impl<T> SpinLockIrq<T> {
         key: Pin<&'static LockClassKey>,
     ) -> impl PinInit<Self> {
         pin_init!(Self {
-            data: UnsafeCell::new(data),
-            lock <- Opaque::ffi_init(|slot| {
-                // SAFETY: `slot` is valid for writes and stays where it is. `name` and
-                // `key` are static.
-                unsafe { bindings::__spin_lock_init(slot, name.as_char_ptr(), key.as_ptr()) }
-            }),
+            lock <- Lock::new(data, name, key),
         })
     }
 
     /// Calls `f` with the lock held. Any context; `f` must not sleep.
     #[inline]
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        // SAFETY: The lock was initialised by `new`, and `self` is pinned since.
-        let flags = unsafe { bindings::rust_loop_helper_spin_lock_irqsave(self.lock.get()) };
-        // SAFETY: The lock is held until after `f` has returned, which cannot keep the
-        // reference. A caller that takes the lock in `f` again spins for ever, as with
-        // `kernel::sync::SpinLock`.
-        let ret = f(unsafe { &mut *self.data.get() });
-        // SAFETY: The lock was taken above, which returned `flags`. What `f` has locked
-        // it has unlocked, so the interrupt state is that of then.
-        unsafe { bindings::rust_loop_helper_spin_unlock_irqrestore(self.lock.get(), flags) };
-        ret
+        f(&mut self.lock.lock())
+    }
+
+    /// Returns `data` that the lock protects as well, but that are elsewhere. The data that
+    /// [`Self::with`] gives access to are the key to them.
+    pub(crate) fn locked_by<U>(&self, data: U) -> LockedBy<U, T> {
+        LockedBy::new(&self.lock, data)
+    }
+}
+
+/// The backend of [`SpinLockIrq`].
+struct SpinLockIrqBackend;
+
+// SAFETY: `spin_lock_irqsave()` is a lock. There is no way to take it but this one.
+unsafe impl Backend for SpinLockIrqBackend {
+    type State = bindings::spinlock_t;
+    /// The interrupt state before the lock was taken.
+    type GuardState = kernel::ffi::c_ulong;
+
+    unsafe fn init(
+        ptr: *mut Self::State,
+        name: *const kernel::ffi::c_char,
+        key: *mut bindings::lock_class_key,
+    ) {
+        // SAFETY: The caller guarantees that `ptr` is valid for writes, and that `name` and
+        // `key` are valid for as long as the lock is.
+        unsafe { bindings::__spin_lock_init(ptr, name, key) };
+    }
+
+    unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
+        // SAFETY: The caller guarantees that the lock is initialised.
+        unsafe { bindings::rust_loop_helper_spin_lock_irqsave(ptr) }
+    }
+
+    unsafe fn try_lock(_ptr: *mut Self::State) -> Option<Self::GuardState> {
+        None
+    }
+
+    unsafe fn unlock(ptr: *mut Self::State, flags: &Self::GuardState) {
+        // SAFETY: The caller guarantees that it has taken the lock, which has returned `flags`.
+        // Guards are dropped in the reverse order, as `SpinLockIrq` does not give them away.
+        unsafe { bindings::rust_loop_helper_spin_unlock_irqrestore(ptr, *flags) };
+    }
+
+    unsafe fn assert_is_held(ptr: *mut Self::State) {
+        // SAFETY: The caller guarantees that the lock is initialised.
+        unsafe { bindings::rust_loop_helper_spin_assert_is_held(ptr) };
     }
 }
 

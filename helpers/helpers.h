@@ -121,6 +121,7 @@ void rust_loop_helper_memalloc_retry_wait(void);
 int rust_loop_helper_mutex_lock_killable(struct mutex *lock);
 unsigned long rust_loop_helper_spin_lock_irqsave(spinlock_t *lock);
 void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long flags);
+void rust_loop_helper_spin_assert_is_held(spinlock_t *lock);
 
 /* timer.c */
 void rust_loop_helper_timer_setup(struct timer_list *timer, void (*func)(struct timer_list *),

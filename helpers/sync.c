@@ -22,3 +22,8 @@ void rust_loop_helper_spin_unlock_irqrestore(spinlock_t *lock, unsigned long fla
 {
 	spin_unlock_irqrestore(lock, flags);
 }
+
+void rust_loop_helper_spin_assert_is_held(spinlock_t *lock)
+{
+	lockdep_assert_held(lock);
+}

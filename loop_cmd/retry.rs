@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Trying again what failed for want of memory.
+//! Repeating attempts that failed because of a lack of memory.
 //!
-//! A filesystem may say that it has no memory for what it was asked to do. The data
-//! that the command carries may be all that keeps memory from being free, and who
-//! wrote it can do nothing about an error, so the command waits, and is done when
-//! there is memory again. But not forever.
+//! A filesystem may report that it has no memory for an operation. The data of the command may
+//! be all that keeps memory from being freed, and their writer can do nothing about an error.
+//! So the command waits and is done when there is memory again, but not forever.
 //!
 //! A command does not wait if its cgroup is out of memory: at its limit, with nothing to
 //! reclaim and no task to kill. Each attempt would invoke the OOM killer, which writes a
@@ -16,10 +15,18 @@ use super::stats::Stats;
 use crate::abstractions::{
     cgroup::Charge,
     fs::BackingFile,
-    task, //
+    task,
+    time::{
+        LastNanos,
+        Nanos, //
+    }, //
 };
 use kernel::{
     prelude::*,
+    sync::atomic::{
+        Atomic,
+        Relaxed, //
+    },
     time::{
         Delta,
         Instant,
@@ -27,61 +34,131 @@ use kernel::{
     },
 };
 
-/// How long a command is tried.
-const PATIENCE: Delta = Delta::from_secs(10);
+/// The time for which attempts are repeated.
+const RETRY_TIMEOUT: Delta = Delta::from_secs(10);
 
-/// The most moments that pass between two attempts: about a second.
-const MOST_MOMENTS: u32 = 50;
+/// The longest pause between two attempts, in calls of `memalloc_retry_wait()`: about a second.
+const MAX_BACKOFF: u32 = 50;
+
+/// The time for which commands write back dirty pages before they write more, in nanoseconds,
+/// after their cgroup was out of memory.
+const TIGHT_NANOS: u64 = 10_000_000_000;
+
+/// Whether there was memory for recent commands of a worker.
+pub(super) struct MemoryState {
+    /// Whether commands fail at once if there is no memory.
+    retries_exhausted: Atomic<bool>,
+    /// When a command has failed because its cgroup was out of memory, if none has succeeded
+    /// since.
+    cgroup_oom: LastNanos,
+    /// The time until which commands write back dirty pages before they write more.
+    tight_until: LastNanos,
+}
+
+impl MemoryState {
+    /// Returns the state of a worker without commands.
+    pub(super) fn new() -> Self {
+        Self {
+            retries_exhausted: Atomic::new(false),
+            cgroup_oom: LastNanos::default(),
+            tight_until: LastNanos::default(),
+        }
+    }
+
+    /// Returns whether the last command that waited for memory got none.
+    fn retries_exhausted(&self) -> bool {
+        self.retries_exhausted.load(Relaxed)
+    }
+
+    /// Notes that commands are to fail at once if there is no memory, until one succeeds.
+    fn set_retries_exhausted(&self) {
+        self.retries_exhausted.store(true, Relaxed);
+    }
+
+    /// Returns whether a command that was submitted at `start_time` was waiting when another one
+    /// found the cgroup out of memory, with no success since.
+    pub(super) fn was_cgroup_oom_after(&self, start_time: Nanos) -> bool {
+        self.cgroup_oom.get().is_after(start_time)
+    }
+
+    /// Notes that a command has found its cgroup out of memory.
+    fn set_cgroup_oom(&self) {
+        self.cgroup_oom.set(Nanos::now());
+    }
+
+    /// Returns whether the cgroup was out of memory a short time ago, but for pages that have
+    /// been written back since.
+    fn is_tight(&self) -> bool {
+        let until = self.tight_until.get();
+        until.is_after(Nanos::PAST) && until.is_after(Nanos::now())
+    }
+
+    /// Notes that the cgroup is out of memory, but for pages that are about to be written back.
+    fn set_tight(&self) {
+        self.tight_until.set(Nanos::now().after(TIGHT_NANOS));
+    }
+
+    /// Notes that a command, or part of it, has had the memory that it needed.
+    pub(super) fn succeeded(&self) {
+        if self.retries_exhausted() {
+            self.retries_exhausted.store(false, Relaxed);
+        }
+        if self.was_cgroup_oom_after(Nanos::PAST) {
+            self.cgroup_oom.set(Nanos::PAST);
+        }
+    }
+}
 
 /// The attempts at one command.
 pub(super) struct Retries<'a> {
     stats: &'a Stats,
+    memory: &'a MemoryState,
     file: &'a BackingFile,
     charge: Option<&'a Charge>,
     /// The value of [`Charge::oom_events`] before the last attempt.
     oom_events: usize,
     since: Option<Instant<Monotonic>>,
-    /// How many moments pass before the next attempt.
-    moments: u32,
-    /// Whether what was dirty has been written back, with no success since.
+    /// The pause before the next attempt, in calls of `memalloc_retry_wait()`.
+    backoff: u32,
+    /// Whether dirty pages have been written back, with no success since.
     is_written_back: bool,
 }
 
 impl<'a> Retries<'a> {
-    /// Returns what it takes to repeat an attempt on `file` that is about to be made.
-    /// `charge` is what it is charged to. `stats` are those of the worker: after a command has
-    /// run out of patience, the next ones have none until one succeeds.
-    pub(super) fn new(stats: &'a Stats, file: &'a BackingFile, charge: Option<&'a Charge>) -> Self {
-        Self::since(stats, file, charge, oom_events(charge))
+    /// Returns the attempts on `file`, the first of which is about to begin. They are charged to
+    /// `charge`. `stats` and `memory` are those of the worker: after the attempts at a command
+    /// have taken too long, the next ones are not repeated until one succeeds.
+    pub(super) fn new(
+        (stats, memory): (&'a Stats, &'a MemoryState),
+        file: &'a BackingFile,
+        charge: Option<&'a Charge>,
+    ) -> Self {
+        Self::since((stats, memory), file, charge, oom_events(charge))
     }
 
     /// Returns the same for an attempt that was made when [`oom_events`] were `oom_events`.
     pub(super) fn since(
-        stats: &'a Stats,
+        (stats, memory): (&'a Stats, &'a MemoryState),
         file: &'a BackingFile,
         charge: Option<&'a Charge>,
         oom_events: usize,
     ) -> Self {
         Self {
             stats,
+            memory,
             file,
             charge,
             oom_events,
             since: None,
-            moments: 1,
+            backoff: 1,
             is_written_back: false,
         }
-    }
-
-    /// Returns those of whose command it is.
-    pub(super) fn stats(&self) -> &'a Stats {
-        self.stats
     }
 
     /// Returns whether to try again after an error, having waited for a moment; each time
     /// for twice as long. Sleeps.
     pub(super) fn again(&mut self, err: Error) -> bool {
-        if (err != ENOMEM && err != EAGAIN) || self.stats.is_starved() {
+        if (err != ENOMEM && err != EAGAIN) || self.memory.retries_exhausted() {
             return false;
         }
         if err == ENOMEM && self.is_cgroup_oom() {
@@ -106,7 +183,7 @@ impl<'a> Retries<'a> {
     pub(super) fn is_final(&self, err: Error) -> bool {
         let is_final = err == ENOMEM && self.is_cgroup_oom() && !self.file.is_dirty();
         if is_final {
-            self.stats.set_cgroup_oom();
+            self.memory.set_cgroup_oom();
         }
         is_final
     }
@@ -115,14 +192,14 @@ impl<'a> Retries<'a> {
     /// is at its limit: to write more through the page cache would invoke the OOM killer again.
     /// Sleeps.
     pub(super) fn prepare_write(&mut self) {
-        if self.stats.is_tight() && self.charge.is_some_and(|charge| !charge.has_room()) {
+        if self.memory.is_tight() && self.charge.is_some_and(|charge| !charge.has_room()) {
             self.write_back();
         }
     }
 
     /// Notes a success.
     pub(super) fn succeeded(&self) {
-        self.stats.succeeded();
+        self.memory.succeeded();
     }
 
     /// Returns whether the last attempt found the cgroup out of memory. Any context.
@@ -138,10 +215,10 @@ impl<'a> Retries<'a> {
     /// dirty. Sleeps.
     fn again_after_writeback(&mut self) -> bool {
         if self.is_written_back || !self.file.is_dirty() {
-            self.stats.set_cgroup_oom();
+            self.memory.set_cgroup_oom();
             return false;
         }
-        self.stats.set_tight();
+        self.memory.set_tight();
         self.stats.retried();
         let is_clean = self.write_back();
         self.is_written_back = true;
@@ -164,14 +241,14 @@ impl<'a> Retries<'a> {
     /// left. Sleeps.
     fn wait(&mut self) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() > PATIENCE {
-            self.stats.set_starved();
+        if since.elapsed() > RETRY_TIMEOUT {
+            self.memory.set_retries_exhausted();
             return false;
         }
-        for _ in 0..self.moments {
+        for _ in 0..self.backoff {
             task::wait_for_memory();
         }
-        self.moments = (2 * self.moments).min(MOST_MOMENTS);
+        self.backoff = (2 * self.backoff).min(MAX_BACKOFF);
         true
     }
 }

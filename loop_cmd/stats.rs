@@ -1,17 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What has been done, and how long it took.
+//! Statistics of a worker: its commands, and the time that they took.
 
-use crate::abstractions::{
-    block::mq::{
-        BlkStatus,
-        Op, //
-    },
-    task::TaskMark,
-    time::{
-        LastNanos,
-        Nanos, //
-    },
+use crate::abstractions::block::mq::{
+    BlkStatus,
+    Op, //
 };
 use kernel::{
     prelude::*,
@@ -22,10 +15,6 @@ use kernel::{
         Release, //
     }, //
 };
-
-/// For how long commands write back what is dirty before they write more, in nanoseconds,
-/// after their cgroup was out of memory for that.
-const TIGHT_NANOS: u64 = 10_000_000_000;
 
 /// Counters of one worker. Read and written in any context, without locks.
 pub(crate) struct Stats {
@@ -38,44 +27,35 @@ pub(crate) struct Stats {
     deferred: Counter,
     retries: Counter,
     reserve: Counter,
-    /// How many commands the backing file was given and have not ended.
-    pending: Atomic<i32>,
-    /// Whether commands fail at once if there is no memory.
-    starved: Atomic<bool>,
-    /// When a command has failed since its cgroup was out of memory, if none has succeeded
-    /// since.
-    cgroup_oom: LastNanos,
-    /// Until when commands write back what is dirty before they write more.
-    tight_until: LastNanos,
-    /// The worker, while devices get from it what it has submitted.
-    unplugging: TaskMark,
+    /// The number of commands whose direct I/O is in flight.
+    inflight: Atomic<i32>,
 }
 
-/// What [`Stats`] were at one moment.
+/// The values of [`Stats`] at one moment.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Totals {
-    /// Commands that have been executed.
+pub(crate) struct StatsSnapshot {
+    /// Completed commands.
     pub(crate) completed: u64,
-    /// What has been read without error, in bytes.
+    /// Bytes that were read by commands that succeeded.
     pub(crate) read: u64,
-    /// What has been written without error, in bytes.
+    /// Bytes that were written by commands that succeeded.
     pub(crate) written: u64,
-    /// Commands that have failed.
+    /// Failed commands.
     pub(crate) errors: u64,
-    /// How long commands have waited for the worker, in nanoseconds.
+    /// Time from the allocation of the request until the worker dequeued it, in nanoseconds.
     pub(crate) wait_ns: u64,
-    /// How long they were executed, in nanoseconds.
+    /// Time from then until completion, in nanoseconds.
     pub(crate) run_ns: u64,
-    /// Commands that the file has ended but that were not done.
+    /// Commands whose direct I/O was finished in process context.
     pub(crate) deferred: u64,
-    /// How often something was tried again for want of memory.
+    /// Attempts that were repeated after a lack of memory.
     pub(crate) retries: u64,
-    /// How many writes used the memory reserves.
+    /// Writes that used the memory reserves.
     pub(crate) reserve: u64,
 }
 
 impl Stats {
-    /// Returns counters that have counted nothing.
+    /// Returns counters at zero.
     pub(crate) fn new() -> Self {
         Self {
             completed: Counter::default(),
@@ -87,31 +67,22 @@ impl Stats {
             deferred: Counter::default(),
             retries: Counter::default(),
             reserve: Counter::default(),
-            pending: Atomic::new(0),
-            starved: Atomic::new(false),
-            cgroup_oom: LastNanos::default(),
-            tight_until: LastNanos::default(),
-            unplugging: TaskMark::new(),
+            inflight: Atomic::new(0),
         }
     }
 
-    /// Returns the mark of the worker while devices get from it what it has submitted.
-    pub(crate) fn unplugging(&self) -> &TaskMark {
-        &self.unplugging
+    /// Accounts for direct I/O that is about to be submitted.
+    pub(super) fn inc_inflight(&self) {
+        self.inflight.fetch_add(1, Relaxed);
     }
 
-    /// Accounts for a command that is given to the backing file.
-    pub(super) fn submitted(&self) {
-        self.pending.fetch_add(1, Relaxed);
+    /// Accounts for the end of direct I/O.
+    pub(super) fn dec_inflight(&self) {
+        // A reader that finds none in flight finds all that they have accounted for.
+        self.inflight.fetch_sub(1, Release);
     }
 
-    /// Accounts for one of these that is about to end.
-    pub(super) fn returned(&self) {
-        // Who finds that none is pending finds all that was accounted for.
-        self.pending.fetch_sub(1, Release);
-    }
-
-    /// Accounts for a command that the file has ended but that is not done.
+    /// Accounts for direct I/O that is finished in process context.
     pub(super) fn deferred(&self) {
         self.deferred.add(1);
     }
@@ -126,63 +97,19 @@ impl Stats {
         self.reserve.add(1);
     }
 
-    /// Returns how many commands the backing file was given and have not ended.
-    pub(crate) fn pending(&self) -> u32 {
-        self.pending.load(Acquire).unsigned_abs()
+    /// Returns the number of commands whose direct I/O is in flight.
+    pub(crate) fn inflight(&self) -> u32 {
+        self.inflight.load(Acquire).unsigned_abs()
     }
 
-    /// Returns whether the last command that waited for memory has waited in vain.
-    pub(super) fn is_starved(&self) -> bool {
-        self.starved.load(Relaxed)
-    }
-
-    /// Notes that commands are to fail at once if there is no memory, until one succeeds.
-    pub(super) fn set_starved(&self) {
-        self.starved.store(true, Relaxed);
-    }
-
-    /// Returns whether a command that came at `came` was waiting when another one found the
-    /// cgroup out of memory, with no success since.
-    pub(super) fn was_cgroup_oom_after(&self, came: Nanos) -> bool {
-        self.cgroup_oom.get().is_after(came)
-    }
-
-    /// Notes that a command has found its cgroup out of memory.
-    pub(super) fn set_cgroup_oom(&self) {
-        self.cgroup_oom.set(Nanos::now());
-    }
-
-    /// Returns whether the cgroup was out of memory a short time ago, but for what has been
-    /// written back then.
-    pub(super) fn is_tight(&self) -> bool {
-        let until = self.tight_until.get();
-        until.is_after(Nanos::PAST) && until.is_after(Nanos::now())
-    }
-
-    /// Notes that the cgroup is out of memory, but for what is about to be written back.
-    pub(super) fn set_tight(&self) {
-        self.tight_until.set(Nanos::now().after(TIGHT_NANOS));
-    }
-
-    /// Notes that a command, or part of it, has had the memory that it needed.
-    pub(super) fn succeeded(&self) {
-        if self.is_starved() {
-            self.starved.store(false, Relaxed);
-        }
-        if self.was_cgroup_oom_after(Nanos::PAST) {
-            self.cgroup_oom.set(Nanos::PAST);
-        }
-    }
-
-    /// Accounts for a command that is about to end, having waited and been executed for
-    /// so many nanoseconds.
-    pub(super) fn account(&self, op: Op, bytes: u32, status: BlkStatus, waited: u64, ran: u64) {
+    /// Accounts for a command that is about to end. `waited` and `ran` are in nanoseconds.
+    pub(super) fn record(&self, op: Op, bytes: u32, status: BlkStatus, waited: u64, ran: u64) {
         self.completed.add(1);
         match (status == BlkStatus::OK, op) {
             (true, Op::Read) => self.read.add(bytes.into()),
             (true, Op::Write) => self.written.add(bytes.into()),
             (true, _) => (),
-            // An answer to the block layer, which then does without.
+            // An answer to the block layer, which then does without the operation.
             (false, _) if status == BlkStatus::NOTSUPP => (),
             (false, _) => self.errors.add(1),
         }
@@ -190,9 +117,9 @@ impl Stats {
         self.run_ns.add(ran);
     }
 
-    /// Returns what they are now.
-    pub(crate) fn totals(&self) -> Totals {
-        Totals {
+    /// Returns the current values.
+    pub(crate) fn snapshot(&self) -> StatsSnapshot {
+        StatsSnapshot {
             completed: self.completed.get(),
             read: self.read.get(),
             written: self.written.get(),
@@ -206,9 +133,9 @@ impl Stats {
     }
 }
 
-impl Totals {
-    /// Adds what others were. They wrap, as the counters of workers do: of commands that
-    /// wait at the same time each has its own nanoseconds, so those may come to an end.
+impl StatsSnapshot {
+    /// Adds other values. The sums wrap, as the counters do: each of the commands that wait at
+    /// the same time adds its own nanoseconds, so a counter of these may overflow.
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, other) in [
             (&mut self.completed, other.completed),
@@ -250,15 +177,15 @@ mod tests {
 
     #[test]
     fn totals_wrap() {
-        let mut totals = Totals {
+        let mut totals = StatsSnapshot {
             run_ns: u64::MAX,
             completed: 1,
-            ..Totals::default()
+            ..StatsSnapshot::default()
         };
-        totals.add(&Totals {
+        totals.add(&StatsSnapshot {
             run_ns: 2,
             completed: 3,
-            ..Totals::default()
+            ..StatsSnapshot::default()
         });
         assert_eq!(totals.run_ns, 1);
         assert_eq!(totals.completed, 4);

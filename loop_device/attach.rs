@@ -3,50 +3,50 @@
 //! Giving a device a backing file, and taking it away again.
 
 use super::{
-    backing::{
-        Backing,
-        Stacking,
-        Store, //
-    },
-    geometry::{
+    limits::{
         self,
         Discard,
         LimitsInput, //
     },
-    settings::{
-        self,
-        Settings, //
-    },
     sysfs,
     Bound,
     LoopDevice,
+    Shared,
     State, //
 };
-use crate::abstractions::{
-    block::{
-        bdev::DeviceFile,
-        disk::{
-            Disk,
-            IoctlCaller,
-            Releasing, //
+use crate::{
+    abstractions::{
+        block::{
+            bdev::DeviceFile,
+            disk::{
+                Disk,
+                IoctlCaller,
+                Releasing, //
+            },
+            limits::Limits,
+            mq::SECTOR_SIZE,
         },
-        limits::Limits,
-        mq::SECTOR_SIZE,
+        fs::{
+            BackingFile,
+            Candidate,
+            DirectIo, //
+        },
+        module::{
+            ModuleRef,
+            THIS_MODULE, //
+        },
+        sync::LockKillable as _,
+        sysfs::GroupRegistration,
+        uapi::{
+            flags,
+            LoopInfo64, //
+        },
     },
-    fs::{
-        BackingFile,
-        Candidate,
-        DirectIo, //
-    },
-    module::{
-        ModuleRef,
-        THIS_MODULE, //
-    },
-    sync::LockKillable as _,
-    sysfs::GroupRegistration,
-    uapi::{
-        flags,
-        LoopInfo64, //
+    backing_file::{
+        settings::{self, Settings},
+        Backing,
+        Stacking,
+        Store, //
     },
 };
 use kernel::{
@@ -159,7 +159,7 @@ impl LoopDevice {
         if file.is_open_direct() {
             flags |= flags::DIRECT_IO;
         }
-        let store = Store::new(file, &self.shared)?;
+        let store = self.shared.store(file)?;
         let limits = limits(
             store.file(),
             flags,
@@ -170,7 +170,7 @@ impl LoopDevice {
         let backing = Backing::new(store, settings, flags, limits.block_size);
         let file_size = backing.file().size()?;
         backing.use_file_size(file_size);
-        let sectors = backing.sectors(file_size);
+        let sectors = limits::sectors(&backing, file_size);
         // Writes back data of other writers. They learn of errors by their own fsync().
         let _ = backing.file().fsync();
         Ok(Prepared {
@@ -303,6 +303,22 @@ impl LoopDevice {
     }
 }
 
+impl Shared {
+    /// Takes a file for a device, with the workqueue for the level of the stack that the device
+    /// will be at. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn store(&self, file: BackingFile) -> Result<Arc<Store>> {
+        let below = file.disk_below::<LoopDevice>();
+        let below = below.and_then(|device| device.workers.backing());
+        let level = below.map_or(0, |backing| backing.level().saturating_add(1));
+        let queue = self.queues.of_level(level).clone();
+        Store::new(file, level, queue, self.arrays.clone())
+    }
+}
+
 /// All that a device is to have with a file, see [`LoopDevice::prepare`].
 struct Prepared {
     backing: Arc<Backing>,
@@ -379,7 +395,7 @@ pub(super) fn limits(
         file.fs_block_size()
             .map_or(Discard::No, |granularity| Discard::Holes { granularity })
     };
-    geometry::limits(LimitsInput {
+    limits::limits(LimitsInput {
         block_size,
         direct: flags & flags::DIRECT_IO != 0,
         direct_io,

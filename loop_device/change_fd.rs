@@ -3,21 +3,23 @@
 //! Giving a device another backing file while it is in use.
 
 use super::{
-    backing::{
-        Backing,
-        Stacking,
-        Store, //
-    },
+    limits,
     LoopDevice, //
 };
-use crate::abstractions::{
-    block::disk::IoctlCaller,
-    fs::{
-        BackingFile,
-        Candidate, //
+use crate::{
+    abstractions::{
+        block::disk::IoctlCaller,
+        fs::{
+            BackingFile,
+            Candidate, //
+        },
+        sync::LockKillable as _,
+        uapi::flags,
     },
-    sync::LockKillable as _,
-    uapi::flags,
+    backing_file::{
+        Backing,
+        Stacking, //
+    },
 };
 use kernel::{
     prelude::*,
@@ -89,16 +91,18 @@ impl LoopDevice {
             return Err(EINVAL);
         }
         let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
-        let direct = match file.is_open_direct() {
-            true => flags::DIRECT_IO,
-            false => 0,
+        let direct = if file.is_open_direct() {
+            flags::DIRECT_IO
+        } else {
+            0
         };
-        let store = Store::new(file, &self.shared)?;
+        let store = self.shared.store(file)?;
         let flags = current.flags() | direct;
         let new = Backing::new(store, *current.settings(), flags, block_size);
         let file_size = new.file().size()?;
         new.use_file_size(file_size);
-        let fits = new.sectors(file_size) == current.sectors(current.file().size()?);
+        let fits =
+            limits::sectors(&new, file_size) == limits::sectors(current, current.file().size()?);
         // Writes back data of other writers. They learn of errors by their own fsync().
         let _ = new.file().fsync();
         Ok((Arc::new(new, GFP_KERNEL)?, fits))

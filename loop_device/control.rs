@@ -207,6 +207,7 @@ impl Control {
         let registration = KBox::pin_init(
             DiskRegistration::new(
                 device.clone(),
+                device.workers.clone(),
                 DiskOptions {
                     name: fmt!("{}", &*device.name),
                     major: self.major,

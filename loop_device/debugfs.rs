@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/kernel/debug/rust_loop/rloopN/`, see [`crate::loop_worker::report`].
+//! `/sys/kernel/debug/rust_loop/rloopN/`, see [`crate::loop_worker::debugfs`].
 //!
 //! The directory is there from the first time that the device is attached until the device is
 //! removed. So a device that is only there to be attached does not take the memory of it.
@@ -11,7 +11,7 @@ use crate::{
         Dir,
         File, //
     },
-    loop_worker::report::{
+    loop_worker::debugfs::{
         Report,
         Summary, //
     },

@@ -4,23 +4,28 @@
 
 use super::{
     attach,
-    backing::Backing,
-    settings::{
-        self,
-        Settings, //
-    },
+    limits,
     LoopDevice, //
 };
-use crate::abstractions::{
-    block::disk::{
-        Disk,
-        Frozen,
-        IoctlCaller, //
+use crate::{
+    abstractions::{
+        block::disk::{
+            Disk,
+            Frozen,
+            IoctlCaller, //
+        },
+        sync::LockKillable as _,
+        uapi::{
+            flags,
+            LoopInfo64, //
+        },
     },
-    sync::LockKillable as _,
-    uapi::{
-        flags,
-        LoopInfo64, //
+    backing_file::{
+        settings::{
+            self,
+            Settings, //
+        },
+        Backing, //
     },
 };
 use kernel::{
@@ -99,7 +104,7 @@ impl LoopDevice {
         })?;
         if let Some(file_size) = file_size {
             new.use_file_size(file_size);
-            disk.set_capacity(new.sectors(file_size));
+            disk.set_capacity(limits::sectors(&new, file_size));
         }
         if scan {
             self.scan_partitions(disk);
@@ -118,7 +123,7 @@ impl LoopDevice {
         let backing = self.bound_backing()?;
         let file_size = backing.file().size()?;
         backing.use_file_size(file_size);
-        disk.set_capacity(backing.sectors(file_size));
+        disk.set_capacity(limits::sectors(&backing, file_size));
         Ok(())
     }
 
@@ -190,7 +195,7 @@ impl LoopDevice {
             current.with(*current.settings(), old_flags, limits.block_size),
             GFP_KERNEL,
         )?;
-        let sectors = new.sectors(new.used_file_size());
+        let sectors = limits::sectors(&new, new.used_file_size());
         disk.sync()?;
         let mut update = disk.start_limits_update();
         update.set(&limits);

@@ -6,18 +6,18 @@
 //! Taking the directory away waits for its readers, and is done in the course of
 //! changes to the device: so nothing here takes the state lock.
 
-use super::{
-    backing::Backing,
-    LoopDevice, //
-};
-use crate::abstractions::{
-    errno::enametoolong,
-    sysfs::{
-        Attribute,
-        Entry,
-        Group, //
+use super::LoopDevice;
+use crate::{
+    abstractions::{
+        errno::enametoolong,
+        sysfs::{
+            Attribute,
+            Entry,
+            Group, //
+        },
+        uapi::flags,
     },
-    uapi::flags,
+    backing_file::Backing, //
 };
 use kernel::{
     fmt::Write as _,

@@ -42,7 +42,10 @@ use kernel::{
 ///
 /// All methods are called in process context and may sleep. `open` and
 /// `release` are called with the disk's `open_mutex` held.
-pub(crate) trait DiskOperations: Operations {
+pub(crate) trait DiskOperations: Sized + Send + Sync + 'static {
+    /// The driver of the disk's queue.
+    type Queue: Operations;
+
     /// The C view of this trait. There must be one static for each driver: a
     /// disk is recognised as the driver's by its address.
     const VTABLE: &'static DiskVTable<Self>;

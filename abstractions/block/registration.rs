@@ -14,6 +14,7 @@ use super::{
         DiskOperations, //
     },
     mq::{
+        Operations,
         TagSet,
         TagSetOptions, //
     },
@@ -63,9 +64,10 @@ pub(crate) struct DiskOptions<'a> {
 pub(crate) struct DiskRegistration<T: DiskOperations> {
     disk: NonNull<bindings::gendisk>,
     data: Arc<T>,
-    // Freed after `drop` has deleted the disk, which drains its queue.
+    // Dropped after `drop` has deleted the disk, which drains its queue.
+    queue_data: Arc<<T::Queue as Operations>::QueueData>,
     #[pin]
-    tags: TagSet<T>,
+    tags: TagSet<T::Queue>,
 }
 
 // SAFETY: A disk may be used and deleted from any thread.
@@ -81,6 +83,7 @@ impl<T: DiskOperations> DiskRegistration<T> {
     /// `ENOMEM`; `EEXIST` or `EBUSY` if the name or the number is taken.
     pub(crate) fn new<'a>(
         data: Arc<T>,
+        queue_data: Arc<<T::Queue as Operations>::QueueData>,
         options: DiskOptions<'a>,
     ) -> impl PinInit<Self, Error> + use<'a, T> {
         try_pin_init!(&this in Self {
@@ -88,15 +91,17 @@ impl<T: DiskOperations> DiskRegistration<T> {
             disk: {
                 // SAFETY: `tags` has just been initialised.
                 let tags = unsafe { &(*this.as_ptr()).tags };
-                Self::add(tags, &data, &options)?
+                Self::add(tags, &data, &queue_data, &options)?
             },
             data,
+            queue_data,
         })
     }
 
     fn add(
-        tags: &TagSet<T>,
+        tags: &TagSet<T::Queue>,
         data: &Arc<T>,
+        queue_data: &Arc<<T::Queue as Operations>::QueueData>,
         options: &DiskOptions<'_>,
     ) -> Result<NonNull<bindings::gendisk>> {
         let mut lim = bindings::queue_limits {
@@ -109,12 +114,13 @@ impl<T: DiskOperations> DiskRegistration<T> {
             // SAFETY: This came from `into_foreign`, and nobody has it any more.
             drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(private_data) })
         });
-        // SAFETY: The tag set is initialised; `lim` is valid; the key is static.
+        // SAFETY: The tag set is initialised; `lim` is valid; the key is static. The tag set and
+        // the queue's data stay until the disk has been deleted, which drains its queue.
         let disk = from_err_ptr(unsafe {
             bindings::__blk_mq_alloc_disk(
                 tags.as_raw(),
                 &mut lim,
-                private_data,
+                Arc::as_ptr(queue_data).cast_mut().cast(),
                 kernel::static_lock_class!().as_ptr(),
             )
         })?;

@@ -6,6 +6,9 @@ compiled the crate. rustc must report the errors that the file expects, and none
 a line expects the error that stands behind its "//~", by its code (E0382), by the name of a
 lint, or by a word of the message. A file that expects none must compile.
 
+A file whose directory is called "standin" takes the place of the file of the same name in
+loop_worker/, and must compile there.
+
 Exit status 1 if a file does otherwise.
 """
 
@@ -20,7 +23,7 @@ import tempfile
 
 TOP = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 # The parts of the crate, beside its root.
-PARTS = ["abstractions", "loop_cmd", "loop_device", "loop_worker"]
+PARTS = ["abstractions", "backing_file", "loop_cmd", "loop_device", "loop_worker"]
 EXPECTED = re.compile(r"//~ (\S+)")
 ASSIGNMENT = re.compile(r"^[A-Z_]+=")
 
@@ -37,9 +40,20 @@ def command(build):
 
 def crate(directory, misuse):
     """Lay out the crate in a directory, with a further module. Return the path of its root."""
+    is_standin = os.path.basename(os.path.dirname(misuse)) == "standin"
     for part in PARTS:
         for name in (part, part + ".rs"):
-            os.symlink(os.path.join(TOP, name), os.path.join(directory, name))
+            if is_standin and name == "loop_worker":
+                os.mkdir(os.path.join(directory, name))
+                for file in os.listdir(os.path.join(TOP, name)):
+                    os.symlink(os.path.join(TOP, name, file), os.path.join(directory, name, file))
+            else:
+                os.symlink(os.path.join(TOP, name), os.path.join(directory, name))
+    if is_standin:
+        replaced = os.path.join(directory, "loop_worker", os.path.basename(misuse))
+        os.remove(replaced)
+        os.symlink(misuse, replaced)
+        misuse = os.devnull
     os.symlink(misuse, os.path.join(directory, "misuse.rs"))
     root = os.path.join(directory, "rust_loop.rs")
     with open(os.path.join(TOP, "rust_loop.rs"), encoding="utf-8") as file:

@@ -22,6 +22,7 @@ use crate::{
         },
         sync::SpinLockIrq,
     },
+    loop_cmd::LoopQueue,
     loop_device::LoopDevice,
 };
 use kernel::prelude::*;
@@ -30,7 +31,7 @@ fn charges(a: &Charge, b: &Charge) -> u32 {
     a.charge(|| b.charge(|| 1))
 }
 
-fn reads(file: &BackingFile, read: &Request<LoopDevice>) -> Result<usize> {
+fn reads(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
     let mut space = PartSpace::new();
     let mut segments = read.dest().ok_or(EINVAL)?;
     let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
@@ -39,7 +40,7 @@ fn reads(file: &BackingFile, read: &Request<LoopDevice>) -> Result<usize> {
     Ok(n)
 }
 
-fn ends(rq: Request<LoopDevice>) {
+fn ends(rq: Request<LoopQueue>) {
     rq.end(BlkStatus::OK);
 }
 

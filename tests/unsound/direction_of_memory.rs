@@ -12,11 +12,11 @@ use crate::{
             BackingFile, //
         },
     },
-    loop_device::LoopDevice,
+    loop_cmd::LoopQueue,
 };
 use kernel::prelude::*;
 
-fn reads_into_write(file: &BackingFile, write: &Request<LoopDevice>) -> Result<usize> {
+fn reads_into_write(file: &BackingFile, write: &Request<LoopQueue>) -> Result<usize> {
     let mut space = PartSpace::new();
     let mut segments = write.source().ok_or(EINVAL)?;
     let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
@@ -25,7 +25,7 @@ fn reads_into_write(file: &BackingFile, write: &Request<LoopDevice>) -> Result<u
     file.read(0, iter.as_source(), Access::default()) //~ E0308
 }
 
-fn writes_from_read(file: &BackingFile, read: &Request<LoopDevice>) -> Result<usize> {
+fn writes_from_read(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
     let mut space = PartSpace::new();
     let mut segments = read.dest().ok_or(EINVAL)?;
     let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;

@@ -3,12 +3,14 @@
 
 use crate::{
     abstractions::block::mq::RequestList,
-    loop_cmd::Queued,
-    loop_device::LoopDevice,
+    loop_cmd::{
+        LoopCmd,
+        LoopQueue, //
+    },
 };
 
-fn misuse(list: &mut RequestList<LoopDevice>) -> Option<bool> {
-    let first: &Queued = list.first()?;
+fn misuse(list: &mut RequestList<LoopQueue>) -> bool {
+    let first: Option<&LoopCmd> = list.first();
     let _ = list.pop_front(); //~ E0502
-    Some(first.charge.is_some())
+    first.is_some()
 }

@@ -9,10 +9,10 @@ use crate::{
         },
         segments::PartSpace, //
     },
-    loop_device::LoopDevice,
+    loop_cmd::LoopQueue,
 };
 
-fn ended(rq: Request<LoopDevice>) {
+fn ended(rq: Request<LoopQueue>) {
     let mut space = PartSpace::new();
     if let Some(mut segments) = rq.source() {
         rq.end(BlkStatus::OK); //~ E0505
@@ -20,10 +20,11 @@ fn ended(rq: Request<LoopDevice>) {
     }
 }
 
-fn updated(mut rq: Request<LoopDevice>) {
+fn updated(mut rq: Request<LoopQueue>) {
     let mut space = PartSpace::new();
-    if let Some(mut segments) = rq.dest() {
-        rq.complete_partially(512); //~ E0502
+    let (mut request, _) = rq.parts();
+    if let Some(mut segments) = request.dest() {
+        request.update(512); //~ E0502
         let _ = segments.next_part(&mut space);
     }
 }

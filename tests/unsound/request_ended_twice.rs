@@ -6,14 +6,14 @@ use crate::{
         BlkStatus,
         Request, //
     },
-    loop_device::LoopDevice,
+    loop_cmd::LoopQueue,
 };
 
-fn misuse(rq: Request<LoopDevice>) {
+fn misuse(rq: Request<LoopQueue>) {
     rq.end(BlkStatus::OK);
     rq.end(BlkStatus::OK); //~ E0382
 }
 
-fn copied(rq: &Request<LoopDevice>) -> Request<LoopDevice> {
+fn copied(rq: &Request<LoopQueue>) -> Request<LoopQueue> {
     rq.clone() //~ E0308
 }

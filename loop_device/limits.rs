@@ -1,25 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Arithmetic of sizes and limits. Nothing in here knows the kernel but by its
-//! units.
+//! Capacity and queue limits of a device: arithmetic only.
 
-use crate::abstractions::{
-    block::{
-        limits::Limits,
-        mq::{
-            SECTOR_SHIFT,
-            SECTOR_SIZE, //
+use crate::{
+    abstractions::{
+        block::{
+            limits::Limits,
+            mq::{
+                SECTOR_SHIFT,
+                SECTOR_SIZE, //
+            },
         },
+        fs::DirectIo,
     },
-    fs::DirectIo,
+    backing_file::Backing, //
 };
 use kernel::prelude::*;
+
+/// Returns the capacity, in sectors, of the device on a file of `file_size` bytes.
+pub(super) fn sectors(backing: &Backing, file_size: u64) -> u64 {
+    let settings = backing.settings();
+    device_sectors(
+        file_size,
+        settings.offset,
+        settings.size_limit,
+        backing.block_size(),
+    )
+}
 
 /// Returns the capacity, in sectors, of a device that shows a file of `file_size`
 /// bytes from byte `offset` on, but no more than `size_limit` bytes of it unless
 /// that is 0. What does not fill a logical block, of `block_size` bytes, is cut off: the
 /// block layer refuses to read or write less than one.
-pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block_size: u32) -> u64 {
+fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block_size: u32) -> u64 {
     let size = file_size.saturating_sub(offset);
     let size = match size_limit {
         0 => size,
@@ -31,20 +44,12 @@ pub(super) fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block
 /// Returns where on a device that begins at byte `offset` of its file the first unit of
 /// `granularity` bytes begins, in bytes, if the first one of the file begins at byte
 /// `alignment`.
-pub(super) fn discard_alignment(granularity: u32, alignment: u32, offset: u64) -> u32 {
+fn discard_alignment(granularity: u32, alignment: u32, offset: u64) -> u32 {
     let granularity = u64::from(granularity);
     match offset.checked_rem(granularity) {
         Some(rest) => ((granularity + u64::from(alignment) - rest) % granularity) as u32,
         None => 0,
     }
-}
-
-/// Returns whether a device with the given block size, in bytes, that begins at
-/// byte `offset` of its file can use direct I/O on that.
-pub(super) fn direct_io_fits(direct_io: DirectIo, block_size: u32, offset: u64) -> bool {
-    direct_io.allowed
-        && block_size >= direct_io.offset_align
-        && offset & u64::from(direct_io.offset_align - 1) == 0
 }
 
 /// What the limits of a device depend on.
@@ -137,7 +142,7 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
     }
 }
 
-#[kunit_tests(rust_loop_geometry)]
+#[kunit_tests(rust_loop_limits)]
 mod tests {
     use super::*;
 
@@ -230,27 +235,6 @@ mod tests {
         offset_align: 4096,
         mem_align: 4,
     };
-
-    #[test]
-    fn direct_io() {
-        // (block size, offset, whether it is possible)
-        let table = [
-            (4096, 0, true),
-            (8192, 4096, true),
-            (512, 0, false),
-            (4096, 512, false),
-            (4096, 1 << 40, true),
-            (4096, i64::MAX as u64, false),
-        ];
-        for (block_size, offset, fits) in table {
-            assert!(direct_io_fits(DIRECT_IO, block_size, offset) == fits);
-            let refused = DirectIo {
-                allowed: false,
-                ..DIRECT_IO
-            };
-            assert!(!direct_io_fits(refused, block_size, offset));
-        }
-    }
 
     #[test]
     fn limits_for_direct_io() {

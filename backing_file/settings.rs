@@ -29,17 +29,17 @@ const LO_CRYPT_XOR: u32 = 1;
 const LO_CRYPT_CRYPTOAPI: u32 = 18;
 
 /// A name that the user gives the backing file, NUL-terminated.
-pub(super) type FileName = [u8; LO_NAME_SIZE];
+pub(crate) type FileName = [u8; LO_NAME_SIZE];
 
 /// Settings that have been found valid.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     /// Where in the file the device begins, in bytes; fits a `loff_t`.
-    pub(super) offset: u64,
+    pub(crate) offset: u64,
     /// The most of the file that is used, in bytes; 0 for all. Fits a `loff_t`.
-    pub(super) size_limit: u64,
+    pub(crate) size_limit: u64,
     /// The name.
-    pub(super) file_name: FileName,
+    pub(crate) file_name: FileName,
 }
 
 impl Settings {
@@ -49,7 +49,7 @@ impl Settings {
     ///
     /// `EINVAL` if it asks for encryption, `EOVERFLOW` if a number does not fit
     /// a `loff_t`.
-    pub(super) fn new(info: &LoopInfo64) -> Result<Self> {
+    pub(crate) fn new(info: &LoopInfo64) -> Result<Self> {
         if info.lo_encrypt_key_size > LO_KEY_SIZE as u32 {
             return Err(EINVAL);
         }
@@ -76,7 +76,7 @@ impl Settings {
     }
 
     /// Returns whether the device would show another part of the file.
-    pub(super) fn differs_in_range(&self, other: &Self) -> bool {
+    pub(crate) fn differs_in_range(&self, other: &Self) -> bool {
         (self.offset, self.size_limit) != (other.offset, other.size_limit)
     }
 }
@@ -86,7 +86,7 @@ impl Settings {
 /// # Errors
 ///
 /// `EINVAL` if one cannot be set.
-pub(super) fn flags_to_configure(info: &LoopInfo64) -> Result<u32> {
+pub(crate) fn flags_to_configure(info: &LoopInfo64) -> Result<u32> {
     if info.lo_flags & !CONFIGURE_SETTABLE != 0 {
         return Err(EINVAL);
     }
@@ -95,7 +95,7 @@ pub(super) fn flags_to_configure(info: &LoopInfo64) -> Result<u32> {
 
 /// Returns the flags of a device that had `old` after a new status `asked` for
 /// some. What cannot be set is ignored.
-pub(super) fn flags_to_set(old: u32, asked: u32) -> u32 {
+pub(crate) fn flags_to_set(old: u32, asked: u32) -> u32 {
     (old & !STATUS_CLEARABLE) | (asked & STATUS_SETTABLE)
 }
 

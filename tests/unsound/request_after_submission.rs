@@ -9,16 +9,15 @@ use crate::{
         },
         fs::kiocb::Access,
     },
-    loop_cmd::Running,
-    loop_device::LoopDevice,
+    loop_cmd::LoopQueue,
 };
 
-fn misuse(rq: Request<LoopDevice>, data: Running) {
-    let _ = rq.transfer(0, Access::default(), data);
+fn submitted(rq: Request<LoopQueue>) {
+    let _ = rq.submit_file_io(0, Access::default());
     rq.end(BlkStatus::OK); //~ E0382
 }
 
-fn deferred(rq: Request<LoopDevice>, data: Running) {
-    rq.defer(data);
+fn deferred(rq: Request<LoopQueue>) {
+    rq.defer();
     rq.end(BlkStatus::OK); //~ E0382
 }

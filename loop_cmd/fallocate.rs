@@ -2,40 +2,38 @@
 
 //! Discard and write-zeroes: changes to the allocation of the backing file.
 //!
-//! Whether a file can do this shows only when it is asked to. If it cannot, the
-//! block layer is told not to ask again before the request fails, for that is
-//! how it knows to write zeroes instead. If the file refuses one range only, as block devices
-//! refuse what is not aligned to their blocks, the command writes zeroes where the file is not
-//! changed otherwise.
+//! Whether a file supports an operation shows only when it is tried. If the file does not, the
+//! block layer is told not to send the operation again before the request fails: so it knows to
+//! write zeroes instead. If the file refuses one range only, as block devices refuse a range
+//! that is not aligned to their blocks, the command writes zeroes where the file is not changed
+//! otherwise.
 
 use super::{
-    running::{
-        self,
-        Running, //
+    cmd::{
+        rw_options,
+        LoopCmd, //
     },
-    sync_io, //
+    rw, //
 };
-use crate::{
-    abstractions::{
-        block::mq::{
-            BlkStatus,
-            Op,
-            Request, //
-        },
-        errno::eopnotsupp,
-        fs::FallocateMode,
+use crate::abstractions::{
+    block::mq::{
+        BlkStatus,
+        Op,
+        RequestMut,
+        RequestRef, //
     },
-    loop_device::LoopDevice,
+    errno::eopnotsupp,
+    fs::FallocateMode, //
 };
 use kernel::prelude::*;
 
-/// Returns what can be done for an operation, the best first. `may_discard` says whether the
-/// device takes discards now.
+/// Returns the modes that implement an operation, the best first. `may_discard` says whether
+/// the device takes discards now.
 ///
-/// A hole reads as zeroes, but is not allocated. That is not what the issuer of a
-/// write-zeroes without `unmap` wants, nor the administrator who has turned off discard to
-/// keep a preallocated file so.
-fn modes(op: Op, may_discard: bool) -> &'static [FallocateMode] {
+/// A hole reads as zeroes, but is not allocated. The submitter of a write-zeroes without
+/// `unmap` does not want that, nor does an administrator who has turned off discard to keep a
+/// preallocated file allocated.
+fn fallocate_modes(op: Op, may_discard: bool) -> &'static [FallocateMode] {
     match op {
         Op::Discard => &[FallocateMode::PunchHole],
         Op::WriteZeroes { unmap: true } if may_discard => {
@@ -85,15 +83,16 @@ impl Range {
     }
 }
 
-/// Does a discard or write-zeroes.
-pub(super) fn change(rq: &mut Request<LoopDevice>, op: Op, run: &Running) -> BlkStatus {
+/// Does a discard or write-zeroes. Sleeps.
+pub(super) fn do_fallocate(cmd: &LoopCmd, rq: &mut RequestMut<'_>) -> BlkStatus {
+    let op = cmd.info.op;
     let range = Range {
-        pos: run.backing().file_pos(rq.pos()),
+        pos: cmd.file_pos(rq),
         len: rq.bytes(),
     };
     let mut is_refused = false;
-    for &mode in modes(op, rq.may_discard()) {
-        match zero(rq, run, mode, range) {
+    for &mode in fallocate_modes(op, rq.may_discard()) {
+        match zero(cmd, rq, mode, range) {
             Ok(()) => return BlkStatus::OK,
             Err(err) if err == eopnotsupp() => (),
             Err(err) if is_refusal(err) => is_refused = true,
@@ -103,7 +102,7 @@ pub(super) fn change(rq: &mut Request<LoopDevice>, op: Op, run: &Running) -> Blk
     match op {
         // The block layer asks again, for another range or at another time.
         Op::WriteZeroes { .. } if is_refused => {
-            return match write(rq, run, range) {
+            return match write(cmd, rq, range) {
                 Ok(()) => BlkStatus::OK,
                 Err(err) => err.into(),
             }
@@ -116,12 +115,11 @@ pub(super) fn change(rq: &mut Request<LoopDevice>, op: Op, run: &Running) -> Blk
     BlkStatus::NOTSUPP
 }
 
-/// Zeroes a range of the file: what is aligned as the file wants it by `mode`, what is before
-/// and behind by writing.
-fn zero(rq: &Request<LoopDevice>, run: &Running, mode: FallocateMode, range: Range) -> Result {
-    let file = run.backing().file();
+/// Zeroes a range of the file: the part that is aligned as the file wants it by `mode`, the
+/// edges by writing.
+fn zero(cmd: &LoopCmd, rq: &RequestRef, mode: FallocateMode, range: Range) -> Result {
     let (mut result, mut last) = (Err(EINVAL), None);
-    for align in file.fallocate_alignments() {
+    for align in cmd.file().fallocate_alignments() {
         let [head, middle, tail] = range.split(align);
         if last == Some(middle) {
             break;
@@ -129,12 +127,12 @@ fn zero(rq: &Request<LoopDevice>, run: &Running, mode: FallocateMode, range: Ran
         last = Some(middle);
         result = match middle.len {
             0 => Ok(()),
-            _ => allocate(run, mode, middle),
+            _ => allocate(cmd, mode, middle),
         };
         match result {
             Ok(()) => {
-                write(rq, run, head)?;
-                return write(rq, run, tail);
+                write(cmd, rq, head)?;
+                return write(cmd, rq, tail);
             }
             Err(err) if is_refusal(err) => (),
             Err(_) => break,
@@ -144,10 +142,10 @@ fn zero(rq: &Request<LoopDevice>, run: &Running, mode: FallocateMode, range: Ran
 }
 
 /// Changes the allocation of a range.
-fn allocate(run: &Running, mode: FallocateMode, range: Range) -> Result {
-    let (file, mut retries) = (run.backing().file(), run.retries());
+fn allocate(cmd: &LoopCmd, mode: FallocateMode, range: Range) -> Result {
+    let mut retries = cmd.retries();
     loop {
-        match file.fallocate(mode, range.pos, range.len.into()) {
+        match cmd.file().fallocate(mode, range.pos, range.len.into()) {
             Ok(()) => {
                 retries.succeeded();
                 return Ok(());
@@ -158,17 +156,19 @@ fn allocate(run: &Running, mode: FallocateMode, range: Range) -> Result {
     }
 }
 
-/// Writes zeroes to a range: past the page cache in direct mode, as far as the file takes it
-/// so, else through it, where no alignment matters.
-fn write(rq: &Request<LoopDevice>, run: &Running, range: Range) -> Result {
-    let access = running::access(rq, run.backing().is_direct());
+/// Writes zeroes to a range: by direct I/O in direct mode, as far as the file takes that, else
+/// through the page cache, where no alignment matters.
+fn write(cmd: &LoopCmd, rq: &RequestRef, range: Range) -> Result {
     match range.len {
         0 => Ok(()),
-        len => sync_io::write_zeroes(run.backing(), range.pos, len, access, run.retries()),
+        len => {
+            let options = rw_options(rq, cmd.backing.is_direct());
+            rw::write_zeroes(cmd, range.pos, len, options)
+        }
     }
 }
 
-#[kunit_tests(rust_loop_allocation)]
+#[kunit_tests(rust_loop_fallocate)]
 mod tests {
     use super::*;
 
@@ -186,8 +186,8 @@ mod tests {
             (Op::Flush, &[], &[]),
         ];
         for (op, with, without) in table {
-            assert!(modes(op, true) == with);
-            assert!(modes(op, false) == without);
+            assert!(fallocate_modes(op, true) == with);
+            assert!(fallocate_modes(op, false) == without);
         }
     }
 

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The backing file of a device, and how the device looks at it.
+//! The backing file of a device: the file with all that commands need to access it, and the
+//! settings by which the device shows it.
+//!
+//! Nothing in here knows of devices, workers or commands.
 
-use super::{
-    geometry,
-    settings::Settings,
-    LoopDevice,
-    Shared, //
-};
+#![forbid(unsafe_code)]
+
+pub(crate) mod settings;
+
+use self::settings::Settings;
 use crate::abstractions::{
-    block::transfer::SegmentArrays,
+    block::file_io::BvecArrays,
     fs::{
         BackingFile,
         DirectIo, //
@@ -28,51 +30,53 @@ use kernel::{
     },
 };
 
-/// A backing file with all that a device needs in order to use it. It is there before the
-/// first command is, so that no command has to create anything that may wait for memory.
-pub(super) struct Store {
+/// A backing file with all that commands need in order to access it. It exists before the
+/// first command does, so that no command has to create anything that may wait for memory.
+pub(crate) struct Store {
     file: BackingFile,
     /// The filesystem's answer when the file was attached.
     direct_io: DirectIo,
     /// The size of the file, in bytes, that the capacity of the device was computed from.
     size: Atomic<u64>,
-    /// How many devices of this driver are known to be below.
+    /// The number of devices of this driver that are known to be below.
     level: usize,
-    /// The workqueue for the devices of this level.
+    /// The workqueue for devices of this level.
     queue: Arc<OwnedQueue>,
-    /// For direct I/O; those of all devices.
-    arrays: Arc<SegmentArrays>,
+    /// The bvec arrays for direct I/O, which all devices share.
+    arrays: Arc<BvecArrays>,
 }
 
 impl Store {
-    /// Takes a file, and asks its filesystem about direct I/O. Sleeps.
+    /// Takes a file that is stored on `level` devices of this driver, and asks its filesystem
+    /// about direct I/O. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn new(file: BackingFile, shared: &Shared) -> Result<Arc<Self>> {
-        let direct_io = file.direct_io();
-        let below = file.disk_below::<LoopDevice>();
-        let below = below.and_then(|device| device.workers.backing());
-        let level = below.map_or(0, |backing| backing.store.level.saturating_add(1));
+    pub(crate) fn new(
+        file: BackingFile,
+        level: usize,
+        queue: Arc<OwnedQueue>,
+        arrays: Arc<BvecArrays>,
+    ) -> Result<Arc<Self>> {
         let this = Self {
+            direct_io: file.direct_io(),
             file,
-            direct_io,
             size: Atomic::new(0),
             level,
-            queue: shared.queues.of_level(level).clone(),
-            arrays: shared.arrays.clone(),
+            queue,
+            arrays,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
 
     /// Returns the file.
-    pub(super) fn file(&self) -> &BackingFile {
+    pub(crate) fn file(&self) -> &BackingFile {
         &self.file
     }
 
     /// Returns the requirements of direct I/O to the file.
-    pub(super) fn direct_io(&self) -> DirectIo {
+    pub(crate) fn direct_io(&self) -> DirectIo {
         self.direct_io
     }
 }
@@ -96,10 +100,11 @@ pub(crate) struct Backing {
 impl Backing {
     /// Combines a file with settings. `LO_FLAGS_DIRECT_IO` is left out if direct I/O is not
     /// possible with blocks of `block_size` bytes.
-    pub(super) fn new(store: Arc<Store>, settings: Settings, flags: u32, block_size: u32) -> Self {
-        let flags = match geometry::direct_io_fits(store.direct_io, block_size, settings.offset) {
-            true => flags,
-            false => flags & !flags::DIRECT_IO,
+    pub(crate) fn new(store: Arc<Store>, settings: Settings, flags: u32, block_size: u32) -> Self {
+        let flags = if direct_io_fits(store.direct_io, block_size, settings.offset) {
+            flags
+        } else {
+            flags & !flags::DIRECT_IO
         };
         Self {
             store,
@@ -111,12 +116,12 @@ impl Backing {
     }
 
     /// Returns the same file with other settings; see [`Self::new`].
-    pub(super) fn with(&self, settings: Settings, flags: u32, block_size: u32) -> Self {
+    pub(crate) fn with(&self, settings: Settings, flags: u32, block_size: u32) -> Self {
         Self::new(self.store.clone(), settings, flags, block_size)
     }
 
     /// Returns what direct I/O to the file takes.
-    pub(super) fn direct_io(&self) -> DirectIo {
+    pub(crate) fn direct_io(&self) -> DirectIo {
         self.store.direct_io
     }
 
@@ -130,13 +135,13 @@ impl Backing {
         &self.store.queue
     }
 
-    /// Returns the arrays for the segments of direct I/O.
-    pub(crate) fn arrays(&self) -> &SegmentArrays {
+    /// Returns the pool of bvec arrays for direct I/O.
+    pub(crate) fn arrays(&self) -> &BvecArrays {
         &self.store.arrays
     }
 
     /// Returns the settings.
-    pub(super) fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
@@ -146,7 +151,7 @@ impl Backing {
     }
 
     /// Returns the `LO_FLAGS_*` of the device.
-    pub(super) fn flags(&self) -> u32 {
+    pub(crate) fn flags(&self) -> u32 {
         self.flags.load(Relaxed)
     }
 
@@ -171,17 +176,17 @@ impl Backing {
     }
 
     /// Returns whether the file is let go when the device is closed.
-    pub(super) fn is_autoclear(&self) -> bool {
+    pub(crate) fn is_autoclear(&self) -> bool {
         self.flags() & flags::AUTOCLEAR != 0
     }
 
     /// Lets the file go when the device is closed. Called under the state lock.
-    pub(super) fn set_autoclear(&self) {
+    pub(crate) fn set_autoclear(&self) {
         self.flags.store(self.flags() | flags::AUTOCLEAR, Relaxed);
     }
 
     /// Returns whether a device can be put on top of the one that has this file.
-    pub(super) fn stacking(&self) -> Stacking {
+    pub(crate) fn stacking(&self) -> Stacking {
         match self.stacking.load(Relaxed) {
             value if value == Stacking::Allowed as u32 => Stacking::Allowed,
             value if value == Stacking::Changing as u32 => Stacking::Changing,
@@ -190,33 +195,43 @@ impl Backing {
     }
 
     /// Says whether a device can be put on top. Called under the validate lock.
-    pub(super) fn set_stacking(&self, stacking: Stacking) {
+    pub(crate) fn set_stacking(&self, stacking: Stacking) {
         self.stacking.store(stacking as u32, Relaxed);
     }
 
-    /// Returns the capacity, in sectors, of the device on a file of `file_size` bytes.
-    pub(super) fn sectors(&self, file_size: u64) -> u64 {
-        let Settings {
-            offset, size_limit, ..
-        } = self.settings;
-        geometry::device_sectors(file_size, offset, size_limit, self.block_size)
+    /// Returns the logical block size of the device, in bytes.
+    pub(crate) fn block_size(&self) -> u32 {
+        self.block_size
+    }
+
+    /// Returns the number of devices of this driver that are known to be below the file.
+    pub(crate) fn level(&self) -> usize {
+        self.store.level
     }
 
     /// Returns the size of the file, in bytes, that the capacity was computed from last. The
     /// file may have grown since: that shows when the user asks for it, and not by the way.
-    pub(super) fn used_file_size(&self) -> u64 {
+    pub(crate) fn used_file_size(&self) -> u64 {
         self.store.size.load(Relaxed)
     }
 
     /// Notes the size of the file, in bytes, that the capacity is computed from.
-    pub(super) fn use_file_size(&self, file_size: u64) {
+    pub(crate) fn use_file_size(&self, file_size: u64) {
         self.store.size.store(file_size, Relaxed);
     }
 }
 
+/// Returns whether a device with the given block size, in bytes, that begins at
+/// byte `offset` of its file can use direct I/O on that.
+fn direct_io_fits(direct_io: DirectIo, block_size: u32, offset: u64) -> bool {
+    direct_io.allowed
+        && block_size >= direct_io.offset_align
+        && offset & u64::from(direct_io.offset_align - 1) == 0
+}
+
 /// Whether a device can be put on top of another one, as far as the file of that is concerned.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Stacking {
+pub(crate) enum Stacking {
     /// It can.
     Allowed,
     /// The file is about to be replaced by one on a loop device: a ring could be closed
@@ -224,4 +239,37 @@ pub(super) enum Stacking {
     Changing,
     /// The file is about to be let go.
     RunDown,
+}
+
+#[kunit_tests(rust_loop_backing_file)]
+mod tests {
+    use super::*;
+
+    const DIRECT_IO: DirectIo = DirectIo {
+        allowed: true,
+        bypasses: true,
+        offset_align: 4096,
+        mem_align: 4,
+    };
+
+    #[test]
+    fn direct_io() {
+        // (block size, offset, whether it is possible)
+        let table = [
+            (4096, 0, true),
+            (8192, 4096, true),
+            (512, 0, false),
+            (4096, 512, false),
+            (4096, 1 << 40, true),
+            (4096, i64::MAX as u64, false),
+        ];
+        for (block_size, offset, fits) in table {
+            assert!(direct_io_fits(DIRECT_IO, block_size, offset) == fits);
+            let refused = DirectIo {
+                allowed: false,
+                ..DIRECT_IO
+            };
+            assert!(!direct_io_fits(refused, block_size, offset));
+        }
+    }
 }

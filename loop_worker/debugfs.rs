@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0
+
+//! `/sys/kernel/debug/rust_loop/rloopN/workers` and `summary`.
+//!
+//! `workers` has one line for the rootcg and swap workers together, one for the worker of each
+//! cgroup, and the number of commands that fell back to the rootcg worker:
+//!
+//! ```text
+//! css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup
+//! rootcg        0        0        0        118        472            0       0        1       9        -  /  /
+//! 42            3        1       14       9012          0       576768       0     3120    4410        -  /build  /build
+//! 57            0        0        0        640       2560            0       0       12     230     1204  /  /backup
+//! fallbacks 0
+//! ```
+//!
+//! `summary` has the sums over all workers, freed workers included.
+
+use super::{
+    set::{
+        Inner,
+        LoopWorker,
+        WorkerSet, //
+    },
+    tree::BATCH,
+};
+use crate::{
+    abstractions::{
+        cgroup::{
+            BlkcgCss,
+            CssKey, //
+        },
+        debugfs::{
+            Show,
+            ShowVTable, //
+        },
+        module::THIS_MODULE,
+        timer::{
+            self,
+            Timer, //
+        },
+    },
+    loop_cmd::stats::StatsSnapshot, //
+};
+use kernel::{
+    page::PAGE_SIZE,
+    prelude::*,
+    seq_file::{
+        seq_print,
+        SeqFile, //
+    },
+    str::BStr,
+    sync::{
+        aref::ARef,
+        Arc, //
+    },
+};
+
+const NANOS_PER_MILLI: u64 = 1_000_000;
+
+/// The source of both files. It outlives the disk of the device, not its workers.
+pub(crate) struct Report {
+    set: Arc<Timer<WorkerSet>>,
+    /// The rootcg worker and the swap worker, which are shown as one.
+    builtin_workers: [Arc<LoopWorker>; 2],
+}
+
+/// Counts of one or several workers at one moment.
+#[derive(Default)]
+struct Counts {
+    queued: u32,
+    running: u32,
+    inflight: u32,
+    stats: StatsSnapshot,
+}
+
+impl Counts {
+    /// Adds a worker. Called under the work lock.
+    fn add(&mut self, worker: &LoopWorker, inner: &Inner) {
+        let queue = worker.queue.access(inner);
+        self.queued += queue.waiting.len();
+        self.running += queue.nr_running;
+        self.inflight += worker.group.stats.inflight();
+        self.stats.add(&worker.group.stats.snapshot());
+    }
+}
+
+/// The worker of a cgroup at one moment.
+struct WorkerSnapshot {
+    css: ARef<BlkcgCss>,
+    counts: Counts,
+    /// `None` if the worker is in use.
+    idle_ms: Option<u32>,
+}
+
+impl WorkerSnapshot {
+    /// Called under the work lock.
+    fn new(worker: &LoopWorker, inner: &Inner) -> Option<Self> {
+        let mut counts = Counts::default();
+        counts.add(worker, inner);
+        let idle_ms = match worker.idle_since(inner) {
+            Some(since) if !worker.is_in_use(inner) => Some(timer::jiffies_to_msecs(
+                timer::jiffies().wrapping_sub(since),
+            )),
+            _ => None,
+        };
+        Some(Self {
+            css: worker.css()?.clone(),
+            counts,
+            idle_ms,
+        })
+    }
+}
+
+impl Report {
+    /// Returns a report on the workers of `set` and on `builtin_workers`.
+    pub(super) fn new(set: Arc<Timer<WorkerSet>>, builtin_workers: [Arc<LoopWorker>; 2]) -> Self {
+        Self {
+            set,
+            builtin_workers,
+        }
+    }
+
+    /// Returns the counts of the workers that always exist. Called under the work lock.
+    fn builtin_counts(&self, inner: &Inner) -> Counts {
+        let mut counts = Counts::default();
+        for worker in &self.builtin_workers {
+            counts.add(worker, inner);
+        }
+        counts
+    }
+
+    /// Takes a snapshot of the workers of cgroups, to be printed without the work lock. The lock
+    /// is held for one batch of workers at a time.
+    fn snapshot(&self) -> Result<KVec<WorkerSnapshot>> {
+        let mut snapshots = KVec::new();
+        let mut from = Some(CssKey::FIRST);
+        while let Some(key) = from {
+            snapshots.reserve(BATCH, GFP_KERNEL)?;
+            from = self.set.inner.with(|inner| {
+                for_batch(inner, key, |worker, inner| {
+                    if let Some(snapshot) = WorkerSnapshot::new(worker, inner) {
+                        // There is room for a batch.
+                        let _ = snapshots.push_within_capacity(snapshot);
+                    }
+                })
+            });
+        }
+        Ok(snapshots)
+    }
+}
+
+/// Calls `f` for the next [`BATCH`] workers of cgroups from `from` on. Returns where to continue,
+/// or `None` after the last worker. Called under the work lock.
+fn for_batch(
+    inner: &Inner,
+    from: CssKey,
+    mut f: impl FnMut(&LoopWorker, &Inner),
+) -> Option<CssKey> {
+    let mut next = from;
+    for _ in 0..BATCH {
+        let (key, worker) = inner.tree.first_from(next)?;
+        f(worker, inner);
+        next = key.next()?;
+    }
+    Some(next)
+}
+
+impl Show for Report {
+    const VTABLE: &'static ShowVTable<Self> = {
+        static VTABLE: ShowVTable<Report> = ShowVTable::new(&THIS_MODULE);
+        &VTABLE
+    };
+
+    fn show(&self, out: &SeqFile) -> Result {
+        let snapshots = self.snapshot()?;
+        let (builtin, fallbacks) = self
+            .set
+            .inner
+            .with(|inner| (self.builtin_counts(inner), inner.fallbacks));
+        seq_print!(
+            out,
+            "css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
+        );
+        seq_print!(out, "rootcg");
+        show_counts(out, &builtin);
+        seq_print!(out, "        -  /  /\n");
+        let mut buf = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
+        for WorkerSnapshot {
+            css,
+            counts,
+            idle_ms,
+        } in &snapshots
+        {
+            seq_print!(out, "{:<6}", css.id());
+            show_counts(out, counts);
+            match idle_ms {
+                Some(ms) => seq_print!(out, " {ms:>8}"),
+                None => seq_print!(out, "        -"),
+            }
+            match css.memcg() {
+                Some(memcg) => show_path(out, memcg.path(&mut buf)),
+                None => seq_print!(out, "  -"),
+            }
+            show_path(out, css.path(&mut buf));
+            seq_print!(out, "\n");
+        }
+        seq_print!(out, "fallbacks {fallbacks}\n");
+        Ok(())
+    }
+}
+
+fn show_counts(out: &SeqFile, counts: &Counts) {
+    let Counts {
+        queued,
+        running,
+        inflight,
+        stats,
+    } = counts;
+    let StatsSnapshot {
+        completed, errors, ..
+    } = stats;
+    let (read, written) = (stats.read / 1024, stats.written / 1024);
+    let (waiting, executing) = (
+        stats.wait_ns / NANOS_PER_MILLI,
+        stats.run_ns / NANOS_PER_MILLI,
+    );
+    seq_print!(
+        out,
+        " {queued:>8} {running:>8} {inflight:>8} {completed:>10} {read:>10} {written:>12} {errors:>7} {waiting:>8} {executing:>7}"
+    );
+}
+
+fn show_path(out: &SeqFile, path: Result<&BStr>) {
+    match path {
+        Ok(path) if !path.is_empty() => seq_print!(out, "  {path}"),
+        _ => seq_print!(out, "  ?"),
+    }
+}
+
+/// The source of the `summary` file.
+pub(crate) struct Summary(Arc<Report>);
+
+impl Summary {
+    /// Returns the sums over the workers of `report`.
+    pub(crate) fn new(report: Arc<Report>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self(report), GFP_KERNEL)?)
+    }
+}
+
+impl Show for Summary {
+    const VTABLE: &'static ShowVTable<Self> = {
+        static VTABLE: ShowVTable<Summary> = ShowVTable::new(&THIS_MODULE);
+        &VTABLE
+    };
+
+    fn show(&self, out: &SeqFile) -> Result {
+        let Self(report) = self;
+        let (mut workers, mut idle) = (0u32, 0u32);
+        let (mut counts, bound, fallbacks, percpu, percpu_late) = report.set.inner.with(|inner| {
+            (
+                report.builtin_counts(inner),
+                inner.backing.is_some(),
+                inner.fallbacks,
+                inner.placement.percpu,
+                inner.placement.percpu_late,
+            )
+        });
+        // One batch at a time. A worker that is freed after its batch is counted twice, so the
+        // sums of more than a batch are approximate.
+        let mut from = Some(CssKey::FIRST);
+        while let Some(key) = from {
+            from = report.set.inner.with(|inner| {
+                let from = for_batch(inner, key, |worker, inner| {
+                    workers += 1;
+                    idle += u32::from(!worker.is_in_use(inner));
+                    counts.add(worker, inner);
+                });
+                if from.is_none() {
+                    counts.stats.add(&inner.freed_stats);
+                }
+                from
+            });
+        }
+        let Counts {
+            queued,
+            running,
+            inflight,
+            stats,
+        } = counts;
+        seq_print!(out, "bound {}\n", u32::from(bound));
+        seq_print!(out, "workers {workers}\nidle {idle}\n");
+        seq_print!(out, "queued {queued}\nrunning {running}\n");
+        seq_print!(out, "pending {inflight}\n");
+        seq_print!(
+            out,
+            "completed {}\nerrors {}\n",
+            stats.completed,
+            stats.errors
+        );
+        seq_print!(out, "read {}\nwritten {}\n", stats.read, stats.written);
+        seq_print!(out, "wait_ns {}\nrun_ns {}\n", stats.wait_ns, stats.run_ns);
+        seq_print!(
+            out,
+            "deferred {}\nretries {}\n",
+            stats.deferred,
+            stats.retries
+        );
+        seq_print!(out, "reserve {}\n", stats.reserve);
+        seq_print!(out, "fallbacks {fallbacks}\n");
+        seq_print!(out, "percpu {percpu}\npercpu_late {percpu_late}\n");
+        Ok(())
+    }
+}
