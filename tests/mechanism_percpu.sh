@@ -23,10 +23,10 @@ summary() {
 # reads NUMBER DEPTH: how many of these reads of 4 KiB were executed nearby.
 reads() {
 	local before
-	before=$(summary nearby)
+	before=$(summary percpu)
 	fio --name=reads --filename="${DEV}0" --direct=1 --ioengine=libaio --rw=randread --bs=4k \
 		--number_ios="$1" --iodepth="$2" --io_size=1G --size=16M --thread >/dev/null
-	echo $(($(summary nearby) - before))
+	echo $(($(summary percpu) - before))
 }
 
 one_at_a_time() {
@@ -51,7 +51,7 @@ many_at_a_time() {
 was_moved() {
 	dd if="${DEV}0" of="$WORK/read" bs=4k count=256 iflag=direct status=none
 	cmp -n 1M "$WORK/image" "$WORK/read"
-	(($(summary moved) > moved))
+	(($(summary percpu_late) > moved))
 }
 
 # One with a realtime priority takes processor 1 from whoever is about to run there,
@@ -59,7 +59,7 @@ was_moved() {
 no_time() {
 	local moved hog
 	setup
-	moved=$(summary moved)
+	moved=$(summary percpu_late)
 	chrt --fifo 10 taskset -c 1 python3 -IS -c 'import time
 while True:
     end = time.monotonic() + 0.06
