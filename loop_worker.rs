@@ -116,13 +116,14 @@ impl Workers {
                 return Some(rq);
             };
             let (worker, cgroup) = self.worker_for(inner, &rq, cgroup);
+            let worker = worker.as_ref().unwrap_or(&self.rootcg);
             let cmd = LoopCmd::new(info, backing, cgroup, worker.group.clone());
             let queue = worker.queue.access_mut(inner);
             queue.waiting.push_back(rq.init(cmd));
             if let WorkerState::Idle { .. } = queue.state {
                 queue.state = WorkerState::Scheduled;
                 let hint = queue.predictor.refine(hint, worker.group.stats.inflight());
-                inner.placement.schedule(worker, hint);
+                inner.placement.schedule(worker.clone(), hint);
             }
             None
         });
@@ -131,31 +132,32 @@ impl Workers {
         }
     }
 
-    /// Returns the worker for a request, and the cgroup that is charged. Creates the worker if
-    /// its css has none. Called under the work lock, so it cannot wait for memory.
+    /// Returns the worker for a request, `None` for the rootcg worker, and the cgroup that is
+    /// charged. Creates the worker if its css has none. Called under the work lock, so it cannot
+    /// wait for memory.
     fn worker_for(
         &self,
         inner: &mut Inner,
         rq: &NewRequest<LoopQueue>,
         cgroup: Option<Charge>,
-    ) -> (Arc<LoopWorker>, Option<Charge>) {
+    ) -> (Option<Arc<LoopWorker>>, Option<Charge>) {
         // Charged to no cgroup. Otherwise the block layer would make the worker wait for the
         // limits of one cgroup, and with it all other cgroups, which wait for memory.
         if rq.is_swap() {
-            return (self.swap.clone(), None);
+            return (Some(self.swap.clone()), None);
         }
         let Some(cgroup) = cgroup else {
-            return (self.rootcg.clone(), None);
+            return (None, None);
         };
         let css = cgroup.blkcg();
         let worker = inner.tree.get_or_create(css.key(), || {
             LoopWorker::new(&self.set, WorkerKind::Cgroup(css.get()), GFP_NOWAIT)
         });
         if let Some(worker) = worker {
-            return (worker.clone(), Some(cgroup));
+            return (Some(worker.clone()), Some(cgroup));
         }
         inner.fallbacks += 1;
-        (self.rootcg.clone(), None)
+        (None, None)
     }
 
     /// Replaces the backing file for new requests, and lets workers run on its workqueue.

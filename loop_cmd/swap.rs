@@ -30,9 +30,12 @@ pub(super) fn is_direct(rq: &RequestRef, backing: &Backing) -> bool {
 /// that could be freed waiting to be written by it (one in four runs of
 /// `tests/memory_swap.sh` on the debug kernel, with swap in a file).
 pub(super) fn may_use_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
+    if !rq.is_swap() {
+        return false;
+    }
     let backing = &cmd.backing;
     let (pos, bytes) = (rq.offset_bytes(), rq.bytes());
-    if !rq.is_swap() || !backing.allows_direct(pos, bytes) {
+    if !backing.allows_direct(pos, bytes) {
         return false;
     }
     let may = backing

@@ -178,22 +178,22 @@ where
             return Err(self);
         };
         let pdu: NonNull<KiocbPdu> = self.scratch();
+        let pooled_bvecs = match bvecs {
+            Bvecs::Pooled(array) => Some(array),
+            Bvecs::InBio(_) | Bvecs::Inline => None,
+        };
         // INVARIANT: The submitter is one user, and the file is about to be the other one.
         //
-        // SAFETY: The request is ours, so its scratch area is.
+        // SAFETY: The request is ours, so its scratch area is. `inline_bvecs` need not be
+        // initialised; they are not written, as copying them would cost as much as the rest.
         unsafe {
-            pdu.write(KiocbPdu {
-                iocb,
-                refs: Atomic::new(2),
-                result: 0,
-                is_write,
-                pooled_bvecs: match bvecs {
-                    Bvecs::Pooled(array) => Some(array),
-                    Bvecs::InBio(_) | Bvecs::Inline => None,
-                },
-                inline_bvecs: [MaybeUninit::uninit(); INLINE_BVECS],
-            })
-        };
+            let pdu = pdu.as_ptr();
+            (&raw mut (*pdu).iocb).write(iocb);
+            (&raw mut (*pdu).refs).write(Atomic::new(2));
+            (&raw mut (*pdu).result).write(0);
+            (&raw mut (*pdu).is_write).write(is_write);
+            (&raw mut (*pdu).pooled_bvecs).write(pooled_bvecs);
+        }
         let iter = if is_write {
             // SAFETY: The request is a write, and `bvecs` come from `place_bvecs`.
             unsafe { self.fill_bvecs::<Source>(bvecs) }

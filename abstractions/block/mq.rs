@@ -12,17 +12,16 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
-mod operations;
 mod request;
 mod request_list;
 mod status;
 mod tag_set;
 
 pub(crate) use self::{
-    operations::Operations,
     request::{
         NewRequest,
         Op,
+        Operations,
         Request,
         RequestMut,
         RequestRef,

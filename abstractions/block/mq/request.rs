@@ -9,10 +9,7 @@
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
-use super::{
-    BlkStatus,
-    Operations, //
-};
+use super::status::BlkStatus;
 use crate::abstractions::{
     bindings,
     block::segments::{
@@ -37,12 +34,32 @@ use kernel::{
     container_of,
     ffi,
     prelude::*,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
+    sync::{
+        atomic::{
+            Atomic,
+            Relaxed, //
+        },
+        ArcBorrow, //
     },
     types::Opaque, //
 };
+
+/// A multi-queue block driver (`struct blk_mq_ops`).
+pub(crate) trait Operations: Sized + Send + Sync + 'static {
+    /// Driver data of a queue (`queuedata`).
+    type QueueData: Send + Sync + 'static;
+
+    /// Driver data of a request. It is in the memory behind the request from
+    /// [`NewRequest::init`] until the request ends, and does not move.
+    type RequestData: Send + Sync + 'static;
+
+    /// Takes over a request that has just been started.
+    ///
+    /// Called in process or softirq context, within an RCU read-side critical section: must
+    /// not sleep. `is_last` says that the block layer does not submit another request right
+    /// after this one.
+    fn queue_rq(data: ArcBorrow<'_, Self::QueueData>, rq: NewRequest<Self>, is_last: bool);
+}
 
 /// Bytes per sector, the block layer's unit of length.
 pub(crate) const SECTOR_SIZE: u32 = 512;

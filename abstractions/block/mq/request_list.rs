@@ -2,12 +2,10 @@
 
 //! Lists of requests, linked through the memory behind them.
 
-use super::{
-    request::{
-        PduVariant,
-        RawRequest, //
-    },
+use super::request::{
     Operations,
+    PduVariant,
+    RawRequest,
     Request, //
 };
 use core::ptr::NonNull;

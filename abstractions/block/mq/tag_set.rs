@@ -6,13 +6,13 @@
 
 use super::{
     request::{
+        NewRequest,
+        Operations,
         Pdu,
-        RawRequest, //
+        RawRequest,
+        Request, //
     },
-    BlkStatus,
-    NewRequest,
-    Operations,
-    Request, //
+    status::BlkStatus,
 };
 use crate::abstractions::bindings;
 use core::{
