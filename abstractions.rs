@@ -11,8 +11,8 @@
 
 pub(crate) mod block;
 pub(crate) mod cgroup;
+pub(crate) mod compat;
 pub(crate) mod debugfs;
-pub(crate) mod errno;
 pub(crate) mod fs;
 pub(crate) mod mempool;
 pub(crate) mod miscdevice;

@@ -7,23 +7,26 @@
 
 #![forbid(unsafe_code)]
 
+pub(crate) mod capabilities;
 pub(crate) mod settings;
 
-use self::settings::Settings;
+use self::{
+    capabilities::DirectIo,
+    settings::Settings, //
+};
 use crate::abstractions::{
     block::file_io::BvecArrays,
-    fs::{
-        BackingFile,
-        DirectIo, //
-    },
+    fs::BackingFile,
     uapi::flags,
     workqueue::OwnedQueue, //
 };
 use kernel::{
+    error::to_result,
     prelude::*,
     sync::{
         atomic::{
             Atomic,
+            Full,
             Relaxed, //
         },
         Arc, //
@@ -38,6 +41,9 @@ pub(crate) struct Store {
     direct_io: DirectIo,
     /// The size of the file, in bytes, that the capacity of the device was computed from.
     size: Atomic<u64>,
+    /// The errno of the last [`Backing::sync_deferring_error`] that failed, until a flush reports
+    /// it; 0 if there is none.
+    deferred_error: Atomic<i32>,
     /// The number of devices of this driver that are known to be below.
     level: usize,
     /// The workqueue for devices of this level.
@@ -60,9 +66,10 @@ impl Store {
         arrays: Arc<BvecArrays>,
     ) -> Result<Arc<Self>> {
         let this = Self {
-            direct_io: file.direct_io(),
+            direct_io: capabilities::direct_io(&file),
             file,
             size: Atomic::new(0),
+            deferred_error: Atomic::new(0),
             level,
             queue,
             arrays,
@@ -173,6 +180,39 @@ impl Backing {
         direct_io.allowed
             && direct_io.bypasses
             && (self.file_pos(pos) | u64::from(bytes)) & mask == 0
+    }
+
+    /// Makes all written data durable. Sleeps, and enters the filesystem.
+    ///
+    /// # Errors
+    ///
+    /// - `EINVAL` if the file has no `fsync` method;
+    /// - the error of the filesystem, or of any write-back since the previous call;
+    /// - the error of [`Self::sync_deferring_error`] if it has failed since the previous call.
+    pub(crate) fn flush(&self) -> Result {
+        let file = self.file();
+        if capabilities::has_fdatasync(file) {
+            // Timestamps need not become durable. On a journaling filesystem they would take a
+            // commit.
+            file.fdatasync()?;
+        } else {
+            file.fsync()?;
+        }
+        to_result(self.store.deferred_error.xchg(0, Full))
+    }
+
+    /// Makes all written data durable for a caller that cannot handle an error. The next
+    /// [`Self::flush`] reports it. Sleeps, and enters the filesystem.
+    pub(crate) fn sync_deferring_error(&self) {
+        if let Err(err) = self.file().fsync() {
+            self.store.deferred_error.store(err.to_errno(), Relaxed);
+        }
+    }
+
+    /// Prepares `bytes` bytes of the device at byte `pos` for a write with access to the memory
+    /// reserves, see [`capabilities`]. Returns whether the file allows such a write. Sleeps.
+    pub(crate) fn prepare_for_reserve(&self, pos: u64, bytes: u32) -> bool {
+        capabilities::prepare_for_reserve(self.file(), self.file_pos(pos), bytes)
     }
 
     /// Returns whether the file is let go when the device is closed.

@@ -93,7 +93,7 @@ impl LoopCmd {
             }
             // A flush makes data durable, but not the file's timestamps. On a journaling
             // filesystem those would force a commit.
-            Op::Flush => match self.file().flush() {
+            Op::Flush => match self.backing.flush() {
                 Ok(()) => BlkStatus::OK,
                 Err(err) => err.into(),
             },

@@ -67,12 +67,10 @@ use crate::{
             file_io::BvecArrays,
             registration::DISK_MAX_PARTS,
         },
+        compat::this_module::this_module,
         debugfs::Dir,
         fs::NoIoMappings,
-        module::{
-            ModuleRef,
-            THIS_MODULE, //
-        },
+        module::ModuleRef,
         sysfs::GroupRegistration,
         workqueue::OwnedQueue, //
     },
@@ -307,7 +305,7 @@ impl DiskOperations for LoopDevice {
     type Queue = LoopQueue;
 
     const VTABLE: &'static DiskVTable<Self> = {
-        static VTABLE: DiskVTable<LoopDevice> = DiskVTable::new(&THIS_MODULE);
+        static VTABLE: DiskVTable<LoopDevice> = DiskVTable::new(this_module());
         &VTABLE
     };
 

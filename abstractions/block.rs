@@ -1,13 +1,38 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The block layer, as a driver of it sees it.
+//! Block devices: drivers of them, and users.
 
 pub(crate) mod bdev;
-pub(crate) mod disk;
+pub(crate) mod bdev_file;
+pub(crate) mod bdev_ops;
+pub(crate) mod bvecs;
 pub(crate) mod file_io;
-pub(crate) mod limits;
+pub(crate) mod gen_disk;
 pub(crate) mod major;
 pub(crate) mod mq;
 pub(crate) mod plug;
-pub(crate) mod registration;
-pub(crate) mod segments;
+pub(crate) mod queue_limits;
+
+// Former names, until the driver uses the present ones.
+pub(crate) use self::{
+    bvecs as segments,
+    gen_disk::registration,
+    queue_limits as limits, //
+};
+
+/// Former name of two modules.
+pub(crate) mod disk {
+    pub(crate) use super::{
+        bdev::OpenMode,
+        bdev_ops::{
+            DiskOperations,
+            DiskVTable,
+            IoctlCaller, //
+        },
+        gen_disk::{
+            Disk,
+            Frozen,
+            Releasing, //
+        },
+    };
+}

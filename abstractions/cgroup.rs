@@ -7,7 +7,7 @@
 
 use super::{
     bindings,
-    errno::enametoolong, //
+    compat::errno::ENAMETOOLONG, //
 };
 use core::ptr::NonNull;
 use kernel::{
@@ -79,9 +79,7 @@ macro_rules! css {
                     )
                 };
                 let len = usize::try_from(len).map_err(|_| Error::from_errno(len))?;
-                buf.get(..len)
-                    .map(BStr::from_bytes)
-                    .ok_or_else(enametoolong)
+                buf.get(..len).map(BStr::from_bytes).ok_or(ENAMETOOLONG)
             }
         }
     };

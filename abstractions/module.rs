@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The module itself, and references to it.
+//! References to modules.
 //!
 //! C header: [`include/linux/module.h`](srctree/include/linux/module.h)
 
@@ -10,38 +10,29 @@ use kernel::{
     ThisModule, //
 };
 
-/// The module that this crate is.
-///
-/// `kernel::module!` defines one, too, but not under a name that all supported
-/// versions have.
-pub(crate) static THIS_MODULE: ThisModule = {
-    // SAFETY: `__this_module` is made by the module loader and lives until the
-    // module is unloaded.
-    unsafe { ThisModule::from_ptr((&raw const bindings::__this_module).cast_mut()) }
-};
-
-/// Keeps the module loaded while it lives.
+/// A reference to a module, which keeps it loaded.
 pub(crate) struct ModuleRef(&'static ThisModule);
 
 impl ModuleRef {
-    /// Takes a reference. Any context.
+    /// Takes a reference (`try_module_get()`). Any context.
     ///
     /// # Errors
     ///
-    /// `ENODEV` if the module is about to be unloaded. That cannot be while the caller works
-    /// for an open file of the module, which has a reference of its own.
+    /// `ENODEV` if the module is about to be unloaded. This cannot happen while the caller works
+    /// for an open file of the module, because the file has a reference of its own.
     pub(crate) fn try_get(module: &'static ThisModule) -> Result<Self> {
-        // SAFETY: `ThisModule` is the module that this code is in.
-        match unsafe { bindings::rust_loop_helper_try_module_get(module.as_ptr()) } {
-            true => Ok(Self(module)),
-            false => Err(ENODEV),
+        // SAFETY: `ThisModule` is the module that this code is part of.
+        if unsafe { bindings::rust_loop_helper_try_module_get(module.as_ptr()) } {
+            Ok(Self(module))
+        } else {
+            Err(ENODEV)
         }
     }
 }
 
 impl Drop for ModuleRef {
     fn drop(&mut self) {
-        // SAFETY: We hold a reference.
+        // SAFETY: This is the reference that `try_get` has taken.
         unsafe { bindings::module_put(self.0.as_ptr()) };
     }
 }

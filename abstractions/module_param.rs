@@ -276,7 +276,7 @@ macro_rules! param {
             #[link_section = "__param"]
             #[used(compiler)]
             static PARAM: p::KernelParam = p::KernelParam::new(
-                &$crate::abstractions::module::THIS_MODULE,
+                $crate::abstractions::compat::this_module::this_module(),
                 kernel::c_str!(stringify!($name)),
                 $perm,
                 &$name,

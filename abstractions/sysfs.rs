@@ -7,10 +7,7 @@
 
 use super::{
     bindings,
-    block::disk::{
-        Disk,
-        DiskOperations, //
-    },
+    block::gen_disk::Disk, //
 };
 use core::{
     marker::PhantomData,
@@ -49,7 +46,7 @@ pub(crate) struct Attribute<T> {
 // SAFETY: Sysfs takes care of what it changes in `inner`; `show` is a function.
 unsafe impl<T> Sync for Attribute<T> {}
 
-impl<T: DiskOperations> Attribute<T> {
+impl<T: Send + Sync + 'static> Attribute<T> {
     /// Creates an attribute whose value is what `show` writes.
     pub(crate) const fn new(name: &'static CStr, show: Show<T>) -> Self {
         let mut inner: bindings::device_attribute = pin_init::zeroed();
@@ -118,7 +115,7 @@ pub(crate) struct Group<T>(bindings::attribute_group, PhantomData<fn() -> T>);
 // SAFETY: It never changes.
 unsafe impl<T> Sync for Group<T> {}
 
-impl<T: DiskOperations> Group<T> {
+impl<T> Group<T> {
     /// Creates a group; the last of `attrs`, and only that, is [`Entry::end`].
     pub(crate) const fn new(name: &'static CStr, attrs: &'static [Entry<T>]) -> Self {
         assert!(!attrs.is_empty() && attrs[attrs.len() - 1].0.is_null());
@@ -135,17 +132,17 @@ impl<T: DiskOperations> Group<T> {
 /// # Invariants
 ///
 /// The group has been created, and we hold a reference to the disk.
-pub(crate) struct GroupRegistration<T: DiskOperations> {
+pub(crate) struct GroupRegistration<T: 'static> {
     disk: NonNull<bindings::gendisk>,
     group: &'static Group<T>,
 }
 
 // SAFETY: Attributes may be created and removed from any thread.
-unsafe impl<T: DiskOperations> Send for GroupRegistration<T> {}
+unsafe impl<T: 'static> Send for GroupRegistration<T> {}
 // SAFETY: There is nothing to do with a shared reference to it.
-unsafe impl<T: DiskOperations> Sync for GroupRegistration<T> {}
+unsafe impl<T: 'static> Sync for GroupRegistration<T> {}
 
-impl<T: DiskOperations> GroupRegistration<T> {
+impl<T: 'static> GroupRegistration<T> {
     /// Creates the attributes in the directory of `disk`. Sleeps.
     pub(crate) fn new(disk: &Disk<T>, group: &'static Group<T>) -> Result<Self> {
         // SAFETY: The disk is alive; the group is static and its list has an
@@ -161,7 +158,7 @@ impl<T: DiskOperations> GroupRegistration<T> {
     }
 }
 
-impl<T: DiskOperations> Drop for GroupRegistration<T> {
+impl<T: 'static> Drop for GroupRegistration<T> {
     /// Waits for whoever reads an attribute. Sleeps.
     fn drop(&mut self) {
         // SAFETY: By the type invariant the disk is alive and has the group.

@@ -50,7 +50,7 @@ constants! {
 
 /// Flags of a loop device (`LO_FLAGS_*`).
 pub(crate) mod flags {
-    use super::super::bindings;
+    use crate::abstractions::bindings;
 
     /// Writing is refused.
     pub(crate) const READ_ONLY: u32 = bindings::LO_FLAGS_READ_ONLY;

@@ -22,7 +22,7 @@ use crate::abstractions::{
         RequestMut,
         RequestRef, //
     },
-    errno::eopnotsupp,
+    compat::errno::EOPNOTSUPP,
     fs::FallocateMode, //
 };
 use kernel::prelude::*;
@@ -94,7 +94,7 @@ pub(super) fn do_fallocate(cmd: &LoopCmd, rq: &mut RequestMut<'_>) -> BlkStatus 
     for &mode in fallocate_modes(op, rq.may_discard()) {
         match zero(cmd, rq, mode, range) {
             Ok(()) => return BlkStatus::OK,
-            Err(err) if err == eopnotsupp() => (),
+            Err(err) if err == EOPNOTSUPP => (),
             Err(err) if is_refusal(err) => is_refused = true,
             Err(err) => return err.into(),
         }

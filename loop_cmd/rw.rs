@@ -29,7 +29,7 @@ use crate::abstractions::{
             Zeroes, //
         },
     },
-    errno::eopnotsupp,
+    compat::errno::EOPNOTSUPP,
     fs::{
         kiocb::Access,
         BackingFile, //
@@ -111,7 +111,7 @@ pub(super) fn write_zeroes(cmd: &LoopCmd, pos: u64, len: u32, options: Access) -
 /// Returns whether direct I/O that failed with `err` may succeed through the page cache, or
 /// later: the file refuses I/O that is not aligned as it likes, or there is no memory.
 pub(super) fn should_retry_buffered(err: Error) -> bool {
-    err == EINVAL || err == EAGAIN || err == ENOMEM || err == eopnotsupp()
+    err == EINVAL || err == EAGAIN || err == ENOMEM || err == EOPNOTSUPP
 }
 
 /// The progress of a transfer.

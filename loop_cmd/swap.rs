@@ -38,9 +38,7 @@ pub(super) fn may_use_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
     if !backing.allows_direct(pos, bytes) {
         return false;
     }
-    let may = backing
-        .file()
-        .prepare_for_reserve(backing.file_pos(pos), bytes);
+    let may = backing.prepare_for_reserve(pos, bytes);
     if may {
         cmd.group.stats.used_reserve();
     }

@@ -17,7 +17,7 @@ use super::{
 use crate::{
     abstractions::{
         block::{
-            bdev::DeviceFile,
+            bdev_file::DeviceFile,
             disk::{
                 Disk,
                 IoctlCaller,
@@ -26,15 +26,12 @@ use crate::{
             limits::Limits,
             mq::SECTOR_SIZE,
         },
+        compat::this_module::this_module,
         fs::{
             BackingFile,
-            Candidate,
-            DirectIo, //
+            Candidate, //
         },
-        module::{
-            ModuleRef,
-            THIS_MODULE, //
-        },
+        module::ModuleRef,
         sync::LockKillable as _,
         sysfs::GroupRegistration,
         uapi::{
@@ -43,6 +40,10 @@ use crate::{
         },
     },
     backing_file::{
+        capabilities::{
+            self,
+            DirectIo, //
+        },
         settings::{self, Settings},
         Backing,
         Stacking,
@@ -100,7 +101,7 @@ impl LoopDevice {
             limits,
             sectors,
         } = prepared?;
-        let module = ModuleRef::try_get(&THIS_MODULE)?;
+        let module = ModuleRef::try_get(this_module())?;
         // Devices that are put on top of this one find its file from here on.
         binding.publish(backing.clone());
         drop(validate);
@@ -401,7 +402,7 @@ pub(super) fn limits(
         direct_io,
         writable: flags & flags::READ_ONLY == 0,
         has_fsync: file.has_fsync(),
-        has_dsync: file.has_dsync(),
+        has_dsync: capabilities::has_dsync(file),
         rotational: below.rotational,
         stable_writes: file.needs_stable_writes(),
         offset,

@@ -24,12 +24,14 @@ use crate::{
                 DiskRegistration, //
             },
         },
-        errno::enosys,
+        compat::{
+            errno::ENOSYS,
+            this_module::this_module, //
+        },
         miscdevice::{
             MiscOperations,
             MiscVTable, //
         },
-        module::THIS_MODULE,
         sync::LockKillable as _,
         uapi,
     },
@@ -316,7 +318,7 @@ impl ProbeOperations for Control {
 
 impl MiscOperations for Control {
     const VTABLE: &'static MiscVTable<Self> = {
-        static VTABLE: MiscVTable<Control> = MiscVTable::new(&THIS_MODULE);
+        static VTABLE: MiscVTable<Control> = MiscVTable::new(this_module());
         &VTABLE
     };
 
@@ -330,7 +332,7 @@ impl MiscOperations for Control {
                 0
             }
             uapi::LOOP_CTL_GET_FREE => self.get_free()?,
-            _ => return Err(enosys()),
+            _ => return Err(ENOSYS),
         };
         Ok(ret.try_into()?)
     }

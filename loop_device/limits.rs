@@ -3,17 +3,17 @@
 //! Capacity and queue limits of a device: arithmetic only.
 
 use crate::{
-    abstractions::{
-        block::{
-            limits::Limits,
-            mq::{
-                SECTOR_SHIFT,
-                SECTOR_SIZE, //
-            },
+    abstractions::block::{
+        limits::Limits,
+        mq::{
+            SECTOR_SHIFT,
+            SECTOR_SIZE, //
         },
-        fs::DirectIo,
     },
-    backing_file::Backing, //
+    backing_file::{
+        capabilities::DirectIo,
+        Backing, //
+    },
 };
 use kernel::prelude::*;
 

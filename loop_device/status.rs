@@ -153,7 +153,7 @@ impl LoopDevice {
             }
             // What is in the page cache goes first. What is lost of it was written to the
             // device, so who flushes that is told, as if this had not been.
-            new.file().settle();
+            new.sync_deferring_error();
         }
         let old = disk.while_frozen(|frozen| self.exchange_backing(frozen, new, old_flags))?;
         drop((old, current));

@@ -9,7 +9,7 @@
 use super::LoopDevice;
 use crate::{
     abstractions::{
-        errno::enametoolong,
+        compat::errno::ENAMETOOLONG,
         sysfs::{
             Attribute,
             Entry,
@@ -53,11 +53,9 @@ fn backing_file(this: ArcBorrow<'_, LoopDevice>, buf: &mut [u8]) -> Result<usize
     };
     let mut page = KVec::from_elem(0u8, PAGE_SIZE - 1, GFP_KERNEL)?;
     let path = backing.file().path(&mut page)?;
-    let (text, rest) = buf
-        .split_at_mut_checked(path.len())
-        .ok_or_else(enametoolong)?;
+    let (text, rest) = buf.split_at_mut_checked(path.len()).ok_or(ENAMETOOLONG)?;
     text.copy_from_slice(path);
-    *rest.first_mut().ok_or_else(enametoolong)? = b'\n';
+    *rest.first_mut().ok_or(ENAMETOOLONG)? = b'\n';
     Ok(path.len() + 1)
 }
 

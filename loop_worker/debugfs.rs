@@ -29,11 +29,11 @@ use crate::{
             BlkcgCss,
             CssKey, //
         },
+        compat::this_module::this_module,
         debugfs::{
             Show,
             ShowVTable, //
         },
-        module::THIS_MODULE,
         timer::{
             self,
             Timer, //
@@ -167,7 +167,7 @@ fn for_batch(
 
 impl Show for Report {
     const VTABLE: &'static ShowVTable<Self> = {
-        static VTABLE: ShowVTable<Report> = ShowVTable::new(&THIS_MODULE);
+        static VTABLE: ShowVTable<Report> = ShowVTable::new(this_module());
         &VTABLE
     };
 
@@ -249,7 +249,7 @@ impl Summary {
 
 impl Show for Summary {
     const VTABLE: &'static ShowVTable<Self> = {
-        static VTABLE: ShowVTable<Summary> = ShowVTable::new(&THIS_MODULE);
+        static VTABLE: ShowVTable<Summary> = ShowVTable::new(this_module());
         &VTABLE
     };
 

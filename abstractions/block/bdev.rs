@@ -4,30 +4,35 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::super::{
-    bindings,
-    fs, //
-};
-use super::disk::{
-    Disk,
-    DiskOperations,
-    DiskVTable,
-    OpenMode, //
-};
-use core::{
-    marker::PhantomData,
-    ptr::NonNull, //
-};
+use super::gen_disk::Disk;
+use crate::abstractions::bindings;
+use core::marker::PhantomData;
 use kernel::{
     error::to_result,
-    fs::File,
     prelude::*,
-    sync::{
-        aref::ARef,
-        Arc, //
-    },
     types::Opaque, //
 };
+
+/// How a block device was opened (`blk_mode_t`).
+#[derive(Clone, Copy)]
+pub(crate) struct OpenMode(bindings::blk_mode_t);
+
+impl OpenMode {
+    /// Wraps the C value.
+    pub(super) fn from_raw(mode: bindings::blk_mode_t) -> Self {
+        Self(mode)
+    }
+
+    /// Opened for writing.
+    pub(crate) fn is_write(self) -> bool {
+        self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_WRITE != 0
+    }
+
+    /// Opened exclusively (`O_EXCL`).
+    pub(crate) fn is_exclusive(self) -> bool {
+        self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_EXCL != 0
+    }
+}
 
 /// A disk of driver `T`, or a partition of one, that somebody has opened
 /// (`struct block_device`).
@@ -36,9 +41,9 @@ use kernel::{
 ///
 /// A reference to it implies that it is open.
 #[repr(transparent)]
-pub(crate) struct BlockDevice<T: DiskOperations>(Opaque<bindings::block_device>, PhantomData<T>);
+pub(crate) struct BlockDevice<T>(Opaque<bindings::block_device>, PhantomData<T>);
 
-impl<T: DiskOperations> BlockDevice<T> {
+impl<T> BlockDevice<T> {
     /// # Safety
     ///
     /// `bdev` must be open for `'a`, and its disk must belong to a
@@ -86,54 +91,11 @@ impl<T: DiskOperations> BlockDevice<T> {
 }
 
 /// See [`BlockDevice::claim`].
-pub(crate) struct Claim<'a, T: DiskOperations>(&'a BlockDevice<T>);
+pub(crate) struct Claim<'a, T>(&'a BlockDevice<T>);
 
-impl<T: DiskOperations> Drop for Claim<'_, T> {
+impl<T> Drop for Claim<'_, T> {
     fn drop(&mut self) {
         // SAFETY: We have claimed it, with the same holder.
         unsafe { bindings::bd_abort_claiming(self.0 .0.get(), self.0 .0.get().cast()) };
-    }
-}
-
-/// A file that is open on a block device, whoever's that is.
-///
-/// # Invariants
-///
-/// The file's inode is that of a block device.
-pub(crate) struct DeviceFile(ARef<File>);
-
-impl DeviceFile {
-    /// Returns the same file if it is open on a block device.
-    pub(in super::super) fn from_file(file: &File) -> Option<Self> {
-        fs::block_device(file)?;
-        // INVARIANT: Checked above, and the inode of a file does not change.
-        Some(Self(file.into()))
-    }
-
-    /// Returns the driver's data if the device is a disk of `T`, or a partition
-    /// of one.
-    pub(crate) fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
-        // SAFETY: The file keeps the device open.
-        unsafe { disk_data(self.bdev()?) }
-    }
-
-    fn bdev(&self) -> Option<NonNull<bindings::block_device>> {
-        fs::block_device(&self.0)
-    }
-}
-
-/// Returns the driver's data if the device is a disk of `T`, or a partition of one.
-///
-/// # Safety
-///
-/// `bdev` must be open.
-pub(in super::super) unsafe fn disk_data<T: DiskOperations>(
-    bdev: NonNull<bindings::block_device>,
-) -> Option<Arc<T>> {
-    // SAFETY: An open device keeps its disk alive. A table belongs to one driver, so this is a
-    // disk that was registered with `DiskRegistration<T>`.
-    unsafe {
-        let disk = (*bdev.as_ptr()).bd_disk;
-        core::ptr::eq((*disk).fops, T::VTABLE.fops()).then(|| DiskVTable::<T>::data(disk).into())
     }
 }

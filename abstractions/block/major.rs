@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::super::bindings;
+use crate::abstractions::bindings;
 use core::ptr;
 use kernel::{
     prelude::*,

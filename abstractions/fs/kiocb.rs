@@ -5,11 +5,12 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 use super::{
-    super::{
-        bindings,
-        errno::eopnotsupp, //
-    },
+    is_open_for_write,
     BackingFile, //
+};
+use crate::abstractions::{
+    bindings,
+    compat::errno::EOPNOTSUPP, //
 };
 use kernel::{
     iov::{
@@ -88,7 +89,11 @@ impl BackingFile {
     /// # Errors
     ///
     /// `EINVAL` if no file has such a position, and those of [`Access`].
-    pub(in super::super) fn kiocb(&self, pos: u64, access: Access) -> Result<bindings::kiocb> {
+    pub(in crate::abstractions) fn kiocb(
+        &self,
+        pos: u64,
+        access: Access,
+    ) -> Result<bindings::kiocb> {
         let mut ki_flags = 0;
         if access.direct {
             if !self.has_direct() {
@@ -101,7 +106,7 @@ impl BackingFile {
         }
         if access.nowait {
             if !self.has_nowait() {
-                return Err(eopnotsupp());
+                return Err(EOPNOTSUPP);
             }
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_NOWAIT;
         }
@@ -115,7 +120,7 @@ impl BackingFile {
     }
 
     /// Makes `iocb`, which is not in use, one for this file. Any context.
-    pub(in super::super) fn set_file_of(&self, iocb: &mut bindings::kiocb) {
+    pub(in crate::abstractions) fn set_file_of(&self, iocb: &mut bindings::kiocb) {
         iocb.ki_filp = self.as_ptr();
     }
 
@@ -127,7 +132,7 @@ impl BackingFile {
     /// If `iocb` has a completion function, it and the memory that `iter` goes over
     /// must stay until this has returned and, if that was `-EIOCBQUEUED`, the function
     /// has been called.
-    pub(in super::super) unsafe fn submit_read(
+    pub(in crate::abstractions) unsafe fn submit_read(
         &self,
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -150,7 +155,7 @@ impl BackingFile {
     ///
     /// As for [`Self::submit_read`], with an `iter` for writing. The caller calls
     /// [`Self::end_write`] when the write has been done, whatever came of it.
-    pub(in super::super) unsafe fn submit_write(
+    pub(in crate::abstractions) unsafe fn submit_write(
         &self,
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
@@ -160,7 +165,7 @@ impl BackingFile {
         unsafe {
             bindings::rust_loop_helper_kiocb_start_write(iocb);
             match (*self.f_op()).write_iter {
-                Some(write_iter) if super::is_open_for_write(&self.file) => write_iter(iocb, iter),
+                Some(write_iter) if is_open_for_write(&self.file) => write_iter(iocb, iter),
                 _ => EBADF.to_errno() as isize,
             }
         }
@@ -172,13 +177,13 @@ impl BackingFile {
     ///
     /// `iocb` must be valid, and one for which [`Self::submit_write`] was called once
     /// for each call of this; the file of that must be alive.
-    pub(in super::super) unsafe fn end_write(iocb: *mut bindings::kiocb) {
+    pub(in crate::abstractions) unsafe fn end_write(iocb: *mut bindings::kiocb) {
         // SAFETY: By the caller's promise.
         unsafe { bindings::rust_loop_helper_kiocb_end_write(iocb) };
     }
 }
 
 /// Returns what `read_iter` and `write_iter` return as a length.
-pub(in super::super) fn to_len(ret: isize) -> Result<usize> {
+pub(in crate::abstractions) fn to_len(ret: isize) -> Result<usize> {
     usize::try_from(ret).map_err(|_| Error::from_errno(ret as i32))
 }

@@ -16,10 +16,8 @@ use crate::{
             kiocb::Access,
             BackingFile, //
         },
-        module::{
-            ModuleRef,
-            THIS_MODULE, //
-        },
+        compat::this_module::this_module,
+        module::ModuleRef,
         sync::SpinLockIrq,
     },
     loop_cmd::LoopQueue,
@@ -50,7 +48,7 @@ fn locks(lock: &SpinLockIrq<u32>) -> u32 {
 
 fn freezes(caller: &IoctlCaller<'_, LoopDevice>) -> Result {
     let _file = caller.fget(0)?;
-    let _module = ModuleRef::try_get(&THIS_MODULE)?;
+    let _module = ModuleRef::try_get(this_module())?;
     caller.disk().while_frozen(|frozen| frozen.invalidate());
     Ok(())
 }

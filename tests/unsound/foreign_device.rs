@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 //! Devices of other drivers are neither opened by number nor asked.
 
-use crate::abstractions::block::bdev::DeviceFile;
+use crate::abstractions::block::bdev_file::DeviceFile;
 use kernel::prelude::*;
 
 fn misuse(device: &DeviceFile) -> Result<u64> {

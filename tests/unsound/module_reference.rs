@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A module that is being unloaded gets no new reference.
 
-use crate::abstractions::module::{
-    ModuleRef,
-    THIS_MODULE, //
+use crate::abstractions::{
+    compat::this_module::this_module,
+    module::ModuleRef, //
 };
 
 fn misuse() -> ModuleRef {
-    ModuleRef::get(&THIS_MODULE) //~ E0599
+    ModuleRef::get(this_module()) //~ E0599
 }

@@ -2,7 +2,7 @@
 //! The functions of a module parameter get an argument of their own type.
 
 use crate::abstractions::{
-    module::THIS_MODULE,
+    compat::this_module::this_module,
     module_param::{
         self,
         KernelParam,
@@ -17,4 +17,4 @@ impl Param for Byte { //~ E0200
 }
 
 static BYTE: Byte = Byte(0);
-static PARAM: KernelParam = KernelParam::new(&THIS_MODULE, kernel::c_str!("byte"), 0o644, &BYTE);
+static PARAM: KernelParam = KernelParam::new(this_module(), kernel::c_str!("byte"), 0o644, &BYTE);

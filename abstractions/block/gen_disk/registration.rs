@@ -7,16 +7,16 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::super::bindings;
-use super::{
-    disk::{
-        Disk,
-        DiskOperations, //
-    },
-    mq::{
-        Operations,
-        TagSet,
-        TagSetOptions, //
+use super::Disk;
+use crate::abstractions::{
+    bindings,
+    block::{
+        bdev_ops::DiskOperations,
+        mq::{
+            Operations,
+            TagSet,
+            TagSetOptions, //
+        },
     },
 };
 use core::ptr::NonNull;

@@ -4,11 +4,8 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::super::bindings;
-use super::disk::{
-    Disk,
-    DiskOperations, //
-};
+use super::gen_disk::Disk;
+use crate::abstractions::bindings;
 use kernel::{
     error::to_result,
     prelude::*,
@@ -45,7 +42,7 @@ pub(crate) struct Limits {
 ///
 /// Nothing that enters a filesystem may be called while this lives: limits are
 /// also changed with the queue frozen, which waits for I/O.
-pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
+pub(crate) struct LimitsUpdate<'a, T> {
     disk: &'a Disk<T>,
     lim: bindings::queue_limits,
     /// Whether they are not locked any more.
@@ -54,7 +51,7 @@ pub(crate) struct LimitsUpdate<'a, T: DiskOperations> {
     _not_send: NotThreadSafe,
 }
 
-impl<T: DiskOperations> Disk<T> {
+impl<T> Disk<T> {
     /// Locks the limits of the disk's queue. May sleep.
     pub(crate) fn start_limits_update(&self) -> LimitsUpdate<'_, T> {
         LimitsUpdate {
@@ -67,7 +64,7 @@ impl<T: DiskOperations> Disk<T> {
     }
 }
 
-impl<T: DiskOperations> LimitsUpdate<'_, T> {
+impl<T> LimitsUpdate<'_, T> {
     /// Replaces what a driver sets.
     pub(crate) fn set(&mut self, limits: &Limits) {
         self.set_block_size(limits.block_size);
@@ -143,7 +140,7 @@ impl<T: DiskOperations> LimitsUpdate<'_, T> {
     }
 }
 
-impl<T: DiskOperations> Drop for LimitsUpdate<'_, T> {
+impl<T> Drop for LimitsUpdate<'_, T> {
     fn drop(&mut self) {
         if !self.committed {
             // SAFETY: The queue's limits are locked by us.

@@ -13,7 +13,7 @@
 //! C headers: [`include/linux/bvec.h`](srctree/include/linux/bvec.h),
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
-use super::super::bindings;
+use crate::abstractions::bindings;
 use core::{
     marker::PhantomData,
     mem::MaybeUninit, //
@@ -326,7 +326,7 @@ impl<'a, D: Direction> BvecIter<'a, D> {
 }
 
 impl<'a> BvecIter<'a, Source> {
-    /// Returns the iterator for [`BackingFile::write`](super::super::fs::BackingFile::write).
+    /// Returns the iterator for [`BackingFile::write`](crate::abstractions::fs::BackingFile::write).
     pub(crate) fn as_source(&mut self) -> &mut IovIterSource<'a> {
         // SAFETY: The representation is transparent. By the type invariant this is a
         // valid source for `'a`.
@@ -335,7 +335,7 @@ impl<'a> BvecIter<'a, Source> {
 }
 
 impl<'a> BvecIter<'a, Dest> {
-    /// Returns the iterator for [`BackingFile::read`](super::super::fs::BackingFile::read).
+    /// Returns the iterator for [`BackingFile::read`](crate::abstractions::fs::BackingFile::read).
     pub(crate) fn as_dest(&mut self) -> &mut IovIterDest<'a> {
         // SAFETY: The representation is transparent. By the type invariant this is a
         // valid destination for `'a`.
