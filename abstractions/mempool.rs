@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Memory that is there when there is none.
+//! Memory pools.
 //!
 //! C header: [`include/linux/mempool.h`](srctree/include/linux/mempool.h)
 
@@ -12,13 +12,26 @@ use core::{
 };
 use kernel::prelude::*;
 
-/// A source of memory for one `T` at a time, some of which are set aside for when
-/// the system has no memory (`mempool_t`).
+/// A pool of memory for one `T` at a time
+/// ([`mempool_t`](srctree/include/linux/mempool.h)).
+///
+/// Some elements are set aside for times when the system has no memory.
 ///
 /// # Invariants
 ///
-/// The pointer is to a live pool that we own, whose elements are `kmalloc` memory
-/// that fits a `T`.
+/// The pointer is to a live pool that we own. Its elements are `kmalloc` memory that fits a `T`.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::mempool::MemPool;
+/// use kernel::prelude::*;
+///
+/// /// Creates a pool with two 4 KiB buffers in reserve.
+/// fn buffers() -> Result<MemPool<[u8; 4096]>> {
+///     MemPool::new(2)
+/// }
+/// ```
 pub(crate) struct MemPool<T> {
     pool: NonNull<bindings::mempool>,
     _p: PhantomData<fn() -> T>,
@@ -26,12 +39,12 @@ pub(crate) struct MemPool<T> {
 
 // SAFETY: A pool may be used and destroyed from any thread.
 unsafe impl<T> Send for MemPool<T> {}
-// SAFETY: Allocating and freeing are serialised by the pool itself.
+// SAFETY: The pool itself serialises allocating and freeing.
 unsafe impl<T> Sync for MemPool<T> {}
 
 impl<T> MemPool<T> {
-    /// `kmalloc` aligns what is a power of two in size by that, and all else by
-    /// this.
+    /// `kmalloc` aligns memory whose size is a power of two to its size. Other sizes have a weaker
+    /// alignment.
     const IS_ALIGNED: () =
         assert!(size_of::<T>().is_power_of_two() && align_of::<T>() <= size_of::<T>());
 
@@ -42,8 +55,7 @@ impl<T> MemPool<T> {
     /// `ENOMEM`.
     pub(crate) fn new(reserve: u32) -> Result<Self> {
         let () = Self::IS_ALIGNED;
-        // SAFETY: The functions are those for `kmalloc` memory, which take the size
-        // as their data.
+        // SAFETY: The functions are those for `kmalloc` memory, which take the size as their data.
         let pool = unsafe {
             bindings::mempool_create_node_noprof(
                 reserve.try_into()?,
@@ -54,14 +66,14 @@ impl<T> MemPool<T> {
                 bindings::NUMA_NO_NODE,
             )
         };
-        // INVARIANT: Just created, with elements of this size.
+        // INVARIANT: The pool was just created, with elements of this size.
         Ok(Self {
             pool: NonNull::new(pool).ok_or(ENOMEM)?,
             _p: PhantomData,
         })
     }
 
-    /// Takes an element, without waiting for one. Any context.
+    /// Takes an element without waiting for one (`mempool_alloc()` with `GFP_NOWAIT`). Any context.
     pub(super) fn alloc(&self) -> Option<NonNull<MaybeUninit<T>>> {
         // SAFETY: By the type invariant the pool is live.
         let element =
@@ -69,22 +81,22 @@ impl<T> MemPool<T> {
         NonNull::new(element.cast())
     }
 
-    /// Gives an element back. Any context.
+    /// Gives an element back (`mempool_free()`). Any context.
     ///
     /// # Safety
     ///
-    /// `element` must come from [`Self::alloc`] of a pool of the same type, and not
-    /// be used any more.
+    /// `element` must come from [`Self::alloc`] of a pool of the same type, and must not be used
+    /// any more.
     pub(super) unsafe fn free(&self, element: NonNull<MaybeUninit<T>>) {
-        // SAFETY: By the type invariant the pool is live. The caller gives up an
-        // element, and those of all pools of a type are alike.
+        // SAFETY: By the type invariant the pool is live. By the caller's promise the element is
+        // unused. Elements of all pools of one type are alike.
         unsafe { bindings::mempool_free(element.as_ptr().cast(), self.pool.as_ptr()) };
     }
 }
 
 impl<T> Drop for MemPool<T> {
-    /// Frees what is set aside. Elements that are still in use are lost, so whoever
-    /// has one has a reference to the pool.
+    /// Frees the elements in reserve. Elements in use would leak, so a user of an element holds a
+    /// reference to the pool.
     fn drop(&mut self) {
         // SAFETY: By the type invariant we own the pool.
         unsafe { bindings::mempool_destroy(self.pool.as_ptr()) };

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Module parameters that appear in sysfs: integers with a range, and switches.
+//! Module parameters that are visible in sysfs: integers with a lower bound, and booleans.
 //!
-//! The `params` of `kernel::module!` of today do not appear there and take any
-//! value.
+//! The `params` of `kernel::module!` are not visible in sysfs, and accept any value.
 //!
 //! C header: [`include/linux/moduleparam.h`](srctree/include/linux/moduleparam.h)
 
@@ -24,18 +23,47 @@ use kernel::{
     },
 };
 
-/// An integer parameter, at least `min`.
+/// An integer parameter with a lower bound.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::module_param::{
+///     bool_param,
+///     int_param, //
+/// };
+///
+/// int_param! {
+///     /// Number of example devices.
+///     pub(crate) static example_devices = 8, min 1, mode 0o444,
+///         "Number of example devices. Default: 8";
+/// }
+///
+/// bool_param! {
+///     /// Whether examples are enabled.
+///     pub(crate) static example_enabled = false, mode 0o644,
+///         "Enable examples. Default: no";
+/// }
+///
+/// fn devices() -> i32 {
+///     if example_enabled.get() {
+///         example_devices.get()
+///     } else {
+///         0
+///     }
+/// }
+/// ```
 #[repr(C)]
 pub(crate) struct IntParam {
-    // First, so that a pointer to it is one to the whole.
+    // First, so that a pointer to the value is one to the whole parameter.
     value: Atomic<i32>,
     min: i32,
-    /// Whether somebody has given a value.
+    /// Whether the user has given a value.
     is_set: Atomic<bool>,
 }
 
 impl IntParam {
-    /// Creates a parameter that is `default` unless it is set.
+    /// Creates a parameter that is `default` until it is set.
     pub(crate) const fn new(default: i32, min: i32) -> Self {
         Self {
             value: Atomic::new(default),
@@ -44,22 +72,22 @@ impl IntParam {
         }
     }
 
-    /// Returns the present value.
+    /// Returns the value.
     pub(crate) fn get(&self) -> i32 {
         self.value.load(Relaxed)
     }
 
-    /// Replaces the value by what the driver has made of it.
+    /// Replaces the value, for example by a rounded one.
     pub(crate) fn set(&self, value: i32) {
         self.value.store(value, Relaxed);
     }
 
-    /// Returns whether somebody has given a value.
+    /// Returns whether the user has given a value.
     pub(crate) fn is_set(&self) -> bool {
         self.is_set.load(Relaxed)
     }
 
-    /// Accepts what `kstrtoint` does, with a base by prefix.
+    /// Sets the value, in the syntax of `kstrtoint()` with a base by prefix.
     ///
     /// # Safety
     ///
@@ -75,8 +103,7 @@ impl IntParam {
             if val.is_null() {
                 return Err(EINVAL);
             }
-            // SAFETY: `val` is a NUL-terminated string, `value` valid for
-            // writes.
+            // SAFETY: `val` is a NUL-terminated string, and `value` is valid for writes.
             to_result(unsafe { bindings::kstrtoint(val, 0, &mut value) })?;
             if value < this.min {
                 return Err(EINVAL);
@@ -87,6 +114,8 @@ impl IntParam {
         })
     }
 
+    /// Prints the value.
+    ///
     /// # Safety
     ///
     /// As for [`Self::set_callback`].
@@ -94,13 +123,13 @@ impl IntParam {
         buffer: *mut c_char,
         kp: *const bindings::kernel_param,
     ) -> c_int {
-        // SAFETY: The parameter's `arg` is a static `IntParam`, which begins
-        // with its value; `buffer` is a page.
+        // SAFETY: The parameter's `arg` is a static `IntParam`, which begins with its value;
+        // `buffer` is a page.
         unsafe { bindings::param_get_int(buffer, kp) }
     }
 }
 
-/// How an [`IntParam`] is read and written.
+/// Callbacks of an [`IntParam`].
 static INT_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
     flags: 0,
     set: Some(IntParam::set_callback),
@@ -108,21 +137,23 @@ static INT_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
     free: None,
 };
 
-/// A parameter that is yes or no, given as `kstrtobool` accepts it.
+/// A boolean parameter, in the syntax of `kstrtobool()`.
 #[repr(transparent)]
 pub(crate) struct BoolParam(Atomic<bool>);
 
 impl BoolParam {
-    /// Creates a parameter that is `default` unless it is set.
+    /// Creates a parameter that is `default` until it is set.
     pub(crate) const fn new(default: bool) -> Self {
         Self(Atomic::new(default))
     }
 
-    /// Returns the present value.
+    /// Returns the value.
     pub(crate) fn get(&self) -> bool {
         self.0.load(Relaxed)
     }
 
+    /// Sets the value.
+    ///
     /// # Safety
     ///
     /// Called by the parameter code only, for a [`KernelParam`].
@@ -136,8 +167,7 @@ impl BoolParam {
             let mut value = true;
             // A name without a value means yes.
             if !val.is_null() {
-                // SAFETY: `val` is a NUL-terminated string, `value` valid for
-                // writes.
+                // SAFETY: `val` is a NUL-terminated string, and `value` is valid for writes.
                 to_result(unsafe { bindings::kstrtobool(val, &mut value) })?;
             }
             this.0.store(value, Relaxed);
@@ -145,6 +175,8 @@ impl BoolParam {
         })
     }
 
+    /// Prints the value.
+    ///
     /// # Safety
     ///
     /// As for [`Self::set_callback`].
@@ -152,13 +184,13 @@ impl BoolParam {
         buffer: *mut c_char,
         kp: *const bindings::kernel_param,
     ) -> c_int {
-        // SAFETY: The parameter's `arg` is a static `BoolParam`, which is a bool;
-        // `buffer` is a page.
+        // SAFETY: The parameter's `arg` is a static `BoolParam`, which is a bool; `buffer` is a
+        // page.
         unsafe { bindings::param_get_bool(buffer, kp) }
     }
 }
 
-/// How a [`BoolParam`] is read and written. It may be given without a value.
+/// Callbacks of a [`BoolParam`]. The parameter may be given without a value.
 static BOOL_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
     flags: bindings::RUST_LOOP_CONST_KERNEL_PARAM_OPS_FL_NOARG,
     set: Some(BoolParam::set_callback),
@@ -170,28 +202,28 @@ static BOOL_PARAM_OPS: bindings::kernel_param_ops = bindings::kernel_param_ops {
 ///
 /// # Safety
 ///
-/// The functions of [`Self::OPS`] must take the argument of the parameter for one of this
-/// type.
+/// The functions of [`Self::OPS`] must accept a parameter whose `arg` is a `Self`.
 pub(crate) unsafe trait Param: 'static {
-    /// How it is read and written.
+    /// Callbacks of the parameter.
     const OPS: &'static bindings::kernel_param_ops;
 }
 
-// SAFETY: They take it for an `IntParam`.
+// SAFETY: The callbacks accept an `IntParam`.
 unsafe impl Param for IntParam {
     const OPS: &'static bindings::kernel_param_ops = &INT_PARAM_OPS;
 }
 
-// SAFETY: They take it for a `BoolParam`.
+// SAFETY: The callbacks accept a `BoolParam`.
 unsafe impl Param for BoolParam {
     const OPS: &'static bindings::kernel_param_ops = &BOOL_PARAM_OPS;
 }
 
-/// A `struct kernel_param` for the `__param` section.
+/// Description of a parameter for the `__param` section
+/// ([`struct kernel_param`](srctree/include/linux/moduleparam.h)).
 #[repr(transparent)]
 pub(crate) struct KernelParam(bindings::kernel_param);
 
-// SAFETY: Only the C side uses it, which does its own locking.
+// SAFETY: Only the C side accesses it, under its own lock.
 unsafe impl Sync for KernelParam {}
 
 impl KernelParam {
@@ -228,8 +260,8 @@ pub(crate) const fn modinfo<const N: usize>(s: &str) -> [u8; N] {
     out
 }
 
-/// Defines an integer parameter: a static [`IntParam`] that `insmod`, sysfs and
-/// `modinfo` know.
+/// Defines an integer parameter: a static [`IntParam`] that is known to `insmod`, sysfs and
+/// `modinfo`.
 macro_rules! int_param {
     (
         $(#[$meta:meta])*
@@ -245,7 +277,7 @@ macro_rules! int_param {
 }
 pub(crate) use int_param;
 
-/// The same for a [`BoolParam`].
+/// Defines a boolean parameter: a static [`BoolParam`], like [`int_param`].
 macro_rules! bool_param {
     (
         $(#[$meta:meta])*
@@ -261,11 +293,10 @@ macro_rules! bool_param {
 }
 pub(crate) use bool_param;
 
-/// Makes a static known to the module loader as a parameter.
+/// Describes a static to the module loader as a parameter.
 macro_rules! param {
     ($name:ident, $type:literal, $perm:literal, $desc:literal) => {
-        // The sections are read by the module loader as what they are declared
-        // to be here.
+        // The module loader reads the sections as arrays of these types.
         #[allow(unsafe_code)]
         const _: () = {
             use $crate::abstractions::module_param as p;

@@ -29,25 +29,26 @@ use kernel::{
     },
 };
 
-/// Writes the value of an attribute to a buffer and returns its length.
+/// Function that writes the value of an attribute to a buffer and returns its length.
 ///
-/// Called in process context. Whoever removes the group waits for it, so it
-/// must not take a lock that is held over the removal.
+/// Called in process context. Removing the group waits for it, so it must not take a lock that is
+/// held during the removal.
 pub(crate) type Show<T> = fn(ArcBorrow<'_, T>, &mut [u8]) -> Result<usize>;
 
-/// One attribute (`struct device_attribute`), readable by everybody.
+/// A read-only attribute with mode 0444
+/// ([`struct device_attribute`](srctree/include/linux/device.h)).
 #[repr(C)]
 pub(crate) struct Attribute<T> {
-    // First, so that a pointer to it is one to the whole.
+    // First, so that a pointer to it is one to the whole attribute.
     inner: Opaque<bindings::device_attribute>,
     show: Show<T>,
 }
 
-// SAFETY: Sysfs takes care of what it changes in `inner`; `show` is a function.
+// SAFETY: Sysfs serialises its accesses to `inner`; `show` is a function.
 unsafe impl<T> Sync for Attribute<T> {}
 
 impl<T: Send + Sync + 'static> Attribute<T> {
-    /// Creates an attribute whose value is what `show` writes.
+    /// Creates an attribute whose value `show` writes.
     pub(crate) const fn new(name: &'static CStr, show: Show<T>) -> Self {
         let mut inner: bindings::device_attribute = pin_init::zeroed();
         inner.attr.name = as_char_ptr_in_const_context(name);
@@ -59,11 +60,13 @@ impl<T: Send + Sync + 'static> Attribute<T> {
         }
     }
 
-    /// Returns the entry for a [`Group`]'s list.
+    /// Returns the entry for the list of a [`Group`].
     pub(crate) const fn entry(&'static self) -> Entry<T> {
         Entry(self.inner.get().cast(), PhantomData)
     }
 
+    /// Calls `show` for the driver's data of the disk.
+    ///
     /// # Safety
     ///
     /// Called by sysfs only, for an attribute in a [`Group<T>`] of a disk of `T`.
@@ -72,16 +75,14 @@ impl<T: Send + Sync + 'static> Attribute<T> {
         attr: *mut bindings::device_attribute,
         buf: *mut c_char,
     ) -> isize {
-        // SAFETY: This is the function of `Self`s only, of which `attr` is the
-        // first field; they are static.
+        // SAFETY: Only a `Self` has this function, `attr` is its first field, and it is static.
         let this = unsafe { &*attr.cast::<Self>() };
-        // SAFETY: A group is created for disks of `T` only. The disk is alive
-        // while sysfs uses its device.
-        let data = unsafe {
-            let disk = bindings::rust_loop_helper_dev_to_disk(dev);
-            <Arc<T> as ForeignOwnable>::borrow((*disk).private_data)
-        };
-        // SAFETY: Sysfs provides a buffer of one page.
+        // SAFETY: Groups are created for disks only, and the disk is alive while sysfs uses its
+        // device.
+        let data = unsafe { (*bindings::rust_loop_helper_dev_to_disk(dev)).private_data };
+        // SAFETY: A `Group<T>` is created for disks of `T` only, whose data is an `Arc<T>`.
+        let data = unsafe { <Arc<T> as ForeignOwnable>::borrow(data) };
+        // SAFETY: Sysfs passes a buffer of one page.
         let buf = unsafe { core::slice::from_raw_parts_mut(buf.cast::<u8>(), PAGE_SIZE) };
         match (this.show)(data, buf) {
             Ok(len) => len as isize,
@@ -90,11 +91,11 @@ impl<T: Send + Sync + 'static> Attribute<T> {
     }
 }
 
-/// An element of a [`Group`]'s list.
+/// An element of the list of a [`Group`].
 #[repr(transparent)]
 pub(crate) struct Entry<T>(*mut bindings::attribute, PhantomData<fn() -> T>);
 
-// SAFETY: See `Attribute`.
+// SAFETY: The pointer is to an `Attribute<T>`, which is `Sync`, or null.
 unsafe impl<T> Sync for Entry<T> {}
 
 impl<T> Entry<T> {
@@ -104,11 +105,45 @@ impl<T> Entry<T> {
     }
 }
 
-/// A directory of attributes (`struct attribute_group`).
+/// A directory of attributes ([`struct attribute_group`](srctree/include/linux/sysfs.h)).
 ///
 /// # Invariants
 ///
 /// The list ends with [`Entry::end`].
+///
+/// # Examples
+///
+/// ```
+/// use crate::{
+///     abstractions::{
+///         block::gen_disk::Disk,
+///         sysfs::{
+///             Attribute,
+///             Entry,
+///             Group,
+///             GroupRegistration, //
+///         },
+///     },
+///     loop_device::LoopDevice,
+/// };
+/// use kernel::{
+///     prelude::*,
+///     sync::ArcBorrow, //
+/// };
+///
+/// fn show(_device: ArcBorrow<'_, LoopDevice>, buf: &mut [u8]) -> Result<usize> {
+///     buf[..3].copy_from_slice(b"42\n");
+///     Ok(3)
+/// }
+///
+/// static ANSWER: Attribute<LoopDevice> = Attribute::new(c"answer", show);
+/// static ATTRS: [Entry<LoopDevice>; 2] = [ANSWER.entry(), Entry::end()];
+/// static GROUP: Group<LoopDevice> = Group::new(c"example", &ATTRS);
+///
+/// fn create(disk: &Disk<LoopDevice>) -> Result<GroupRegistration<LoopDevice>> {
+///     GroupRegistration::new(disk, &GROUP)
+/// }
+/// ```
 #[repr(transparent)]
 pub(crate) struct Group<T>(bindings::attribute_group, PhantomData<fn() -> T>);
 
@@ -116,7 +151,7 @@ pub(crate) struct Group<T>(bindings::attribute_group, PhantomData<fn() -> T>);
 unsafe impl<T> Sync for Group<T> {}
 
 impl<T> Group<T> {
-    /// Creates a group; the last of `attrs`, and only that, is [`Entry::end`].
+    /// Creates a group. The last of `attrs`, and only that one, must be [`Entry::end`].
     pub(crate) const fn new(name: &'static CStr, attrs: &'static [Entry<T>]) -> Self {
         assert!(!attrs.is_empty() && attrs[attrs.len() - 1].0.is_null());
         let mut inner: bindings::attribute_group = pin_init::zeroed();
@@ -127,11 +162,11 @@ impl<T> Group<T> {
     }
 }
 
-/// A group that is there while this lives.
+/// A group of a disk that exists while this lives.
 ///
 /// # Invariants
 ///
-/// The group has been created, and we hold a reference to the disk.
+/// The group has been created, and this holds a reference to the disk.
 pub(crate) struct GroupRegistration<T: 'static> {
     disk: NonNull<bindings::gendisk>,
     group: &'static Group<T>,
@@ -139,18 +174,17 @@ pub(crate) struct GroupRegistration<T: 'static> {
 
 // SAFETY: Attributes may be created and removed from any thread.
 unsafe impl<T: 'static> Send for GroupRegistration<T> {}
-// SAFETY: There is nothing to do with a shared reference to it.
+// SAFETY: A shared reference gives access to nothing.
 unsafe impl<T: 'static> Sync for GroupRegistration<T> {}
 
 impl<T: 'static> GroupRegistration<T> {
     /// Creates the attributes in the directory of `disk`. Sleeps.
     pub(crate) fn new(disk: &Disk<T>, group: &'static Group<T>) -> Result<Self> {
-        // SAFETY: The disk is alive; the group is static and its list has an
-        // end.
+        // SAFETY: The disk is alive. The group is static, and its list has an end.
         to_result(unsafe { bindings::sysfs_create_group(disk.kobject(), &group.0) })?;
         // SAFETY: The disk is alive.
         unsafe { bindings::get_device(bindings::rust_loop_helper_disk_to_dev(disk.as_raw())) };
-        // INVARIANT: That is what has just been done.
+        // INVARIANT: The group was created, and a reference was taken, above.
         Ok(Self {
             disk: NonNull::from(disk).cast(),
             group,
@@ -159,13 +193,13 @@ impl<T: 'static> GroupRegistration<T> {
 }
 
 impl<T: 'static> Drop for GroupRegistration<T> {
-    /// Waits for whoever reads an attribute. Sleeps.
+    /// Waits for readers of attributes. Sleeps.
     fn drop(&mut self) {
-        // SAFETY: By the type invariant the disk is alive and has the group.
-        unsafe {
-            let dev = bindings::rust_loop_helper_disk_to_dev(self.disk.as_ptr());
-            bindings::sysfs_remove_group(&raw mut (*dev).kobj, &self.group.0);
-            bindings::put_device(dev);
-        }
+        // SAFETY: By the type invariant the disk is alive.
+        let dev = unsafe { bindings::rust_loop_helper_disk_to_dev(self.disk.as_ptr()) };
+        // SAFETY: By the type invariant the disk has the group.
+        unsafe { bindings::sysfs_remove_group(&raw mut (*dev).kobj, &self.group.0) };
+        // SAFETY: By the type invariant this holds a reference.
+        unsafe { bindings::put_device(dev) };
     }
 }

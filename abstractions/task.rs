@@ -2,10 +2,12 @@
 
 //! The current task.
 //!
-//! C header: [`include/linux/sched.h`](srctree/include/linux/sched.h)
+//! C headers: [`include/linux/sched.h`](srctree/include/linux/sched.h),
+//! [`include/linux/sched/mm.h`](srctree/include/linux/sched/mm.h)
 
 use super::bindings;
 use kernel::{
+    impl_flags,
     sync::atomic::{
         Atomic,
         Relaxed, //
@@ -13,125 +15,186 @@ use kernel::{
     task::Task, //
 };
 
-/// Calls `f` as a task that reclaim waits for: its allocations do not start I/O
-/// (`PF_MEMALLOC_NOIO`), and it is throttled only by the device that it writes to
-/// (`PF_LOCAL_THROTTLE`). Process context.
+impl_flags!(
+    /// Flags that a section of code sets for the current task, see [`with_flags`].
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct TaskFlags(u32);
+
+    /// One of the [`TaskFlags`].
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum TaskFlag {
+        /// Dirty page throttling considers only the device that the task writes to
+        /// (`PF_LOCAL_THROTTLE`).
+        LocalThrottle = bindings::RUST_LOOP_CONST_PF_LOCAL_THROTTLE,
+        /// Allocations do not start I/O (`PF_MEMALLOC_NOIO`).
+        MemallocNoio = bindings::RUST_LOOP_CONST_PF_MEMALLOC_NOIO,
+        /// Allocations may use the reserves of the page allocator, and do not reclaim
+        /// (`PF_MEMALLOC`).
+        Memalloc = bindings::RUST_LOOP_CONST_PF_MEMALLOC,
+    }
+);
+
+/// Calls `f` with `flags` of the current task set. Process context.
+///
+/// With [`TaskFlag::Memalloc`], `f` must allocate little and free it soon. It must not write back
+/// page cache: filesystems warn about the flag and refuse.
+///
+/// This is a function rather than a guard, so that scopes end in the reverse order of that in which
+/// they began. A guard that is dropped too early would set flags permanently.
 ///
 /// # Examples
 ///
-/// ```ignore
-/// task::with_backing_io(|| file.write(pos, iter, access))
 /// ```
-pub(crate) fn with_backing_io<R>(f: impl FnOnce() -> R) -> R {
-    with_flags(bindings::RUST_LOOP_CONST_PF_LOOP_WORKER, f)
+/// use crate::abstractions::{
+///     fs::BackingFile,
+///     task::{
+///         self,
+///         TaskFlag, //
+///     },
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Flushes a file for a caller that reclaim waits for.
+/// fn flush(file: &BackingFile) -> Result {
+///     let flags = TaskFlag::LocalThrottle | TaskFlag::MemallocNoio;
+///     task::with_flags(flags, || file.fsync())
+/// }
+/// ```
+pub(crate) fn with_flags<R>(flags: TaskFlags, f: impl FnOnce() -> R) -> R {
+    let flags = flags.into();
+    // SAFETY: Changes flags of the current task only.
+    let orig_flags = unsafe { bindings::rust_loop_helper_current_set_flags(flags) };
+    let ret = f();
+    // SAFETY: `f` has run in this task, and has restored the flags that it set.
+    unsafe { bindings::rust_loop_helper_current_restore_flags(orig_flags, flags) };
+    ret
 }
 
-/// Calls `f`, if `reserve` says so as a task that makes memory free: its allocations may use the reserves of the
-/// page allocator, and do not reclaim (`PF_MEMALLOC`). Process context.
-///
-/// `f` must allocate little, and free it soon. It must not write back page cache:
-/// filesystems warn of that and refuse.
+/// Former name of [`with_flags`] with two flags.
+pub(crate) fn with_backing_io<R>(f: impl FnOnce() -> R) -> R {
+    with_flags(TaskFlag::LocalThrottle | TaskFlag::MemallocNoio, f)
+}
+
+/// Calls `f` with access to the memory reserves ([`TaskFlag::Memalloc`]) if `reserve` says so. See
+/// [`with_flags`].
 pub(crate) fn with_memory_reserve_if<R>(reserve: bool, f: impl FnOnce() -> R) -> R {
     if reserve {
-        with_flags(bindings::RUST_LOOP_CONST_PF_MEMALLOC, f)
+        with_flags(TaskFlag::Memalloc.into(), f)
     } else {
         f()
     }
 }
 
-/// Calls `f` with `flags` of the current task set.
+/// A section of code in one task.
 ///
-/// A function rather than a guard, so that scopes cannot end in another order than the
-/// reverse of that in which they began: a guard that is dropped too early would set flags
-/// for good.
-fn with_flags<R>(flags: u32, f: impl FnOnce() -> R) -> R {
-    // SAFETY: Changes the flags of the current task only.
-    let orig_flags = unsafe { bindings::rust_loop_helper_current_set_flags(flags) };
-    let ret = f();
-    // SAFETY: `f` has run in this task. The flags that it has set it has restored.
-    unsafe { bindings::rust_loop_helper_current_restore_flags(orig_flags, flags) };
-    ret
-}
-
-/// Tells a task that it is itself: what a function that is called from anywhere asks to
-/// find out whether that is a certain place in a certain task.
+/// A function that may be called from any context can ask whether it is being called from within
+/// the section, by the task that is in it.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::task::TaskMark;
+///
+/// /// Returns whether a callback that `submit` makes is called by `submit` itself.
+/// fn is_nested(section: &TaskMark, submit: impl FnOnce()) -> bool {
+///     section.set_during(submit);
+///     section.is_here()
+/// }
+/// ```
 pub(crate) struct TaskMark(Atomic<usize>);
 
 impl TaskMark {
-    /// Returns a mark that is not set.
+    /// Creates a section that no task is in.
     pub(crate) const fn new() -> Self {
         Self(Atomic::new(0))
     }
 
-    /// Calls `f` with the mark set for the current task, not within itself. If several tasks
-    /// do this at a time some may find that they are not here.
+    /// Calls `f` with the current task in the section. Must not be nested.
+    ///
+    /// If several tasks do this concurrently, [`Self::is_here`] may be `false` for some of them.
     pub(crate) fn set_during(&self, f: impl FnOnce()) {
         self.0.store(Task::current_raw() as usize, Relaxed);
         f();
         self.0.store(0, Relaxed);
     }
 
-    /// Returns whether this is called, not from an interrupt, by a function that
-    /// [`Self::set_during`] has called. Any context.
+    /// Returns whether the caller runs in task context, within a call of [`Self::set_during`] by
+    /// the current task. Any context.
     pub(crate) fn is_here(&self) -> bool {
         // SAFETY: Has no preconditions.
         let in_task = unsafe { bindings::rust_loop_helper_in_task() };
-        // What the current task has stored it finds; any other value is not its own.
+        // A task sees its own store. Any other value belongs to another task.
         in_task && self.0.load(Relaxed) == Task::current_raw() as usize
     }
 }
 
-/// A task that has not slept since: equal to another if that is the same one, and it has
-/// not slept in between.
+/// Identity of a task up to its next voluntary context switch.
+///
+/// Two stamps are equal if they are of the same task and it has not slept in between.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::task::Awake;
+///
+/// /// Returns whether the current task has slept during `f`.
+/// fn sleeps(f: impl FnOnce()) -> bool {
+///     let before = Awake::current();
+///     f();
+///     before != Awake::current()
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Awake {
     task: usize,
-    /// How often it has slept (`nvcsw`).
-    slept: kernel::ffi::c_ulong,
+    /// Number of voluntary context switches (`task_struct.nvcsw`).
+    nvcsw: kernel::ffi::c_ulong,
 }
 
 impl Awake {
-    /// Returns the current task. Any context, but says nothing of an interrupt.
+    /// Returns the stamp of the current task. Any context; in an interrupt that of the interrupted
+    /// task.
     pub(crate) fn current() -> Self {
         Self {
             task: Task::current_raw() as usize,
             // SAFETY: Reads one word of the current task.
-            slept: unsafe { bindings::rust_loop_helper_current_nvcsw() },
+            nvcsw: unsafe { bindings::rust_loop_helper_current_nvcsw() },
         }
     }
 }
 
-/// Returns whether something that the current task waits for may run on its CPU: in
-/// process context, if it does not keep others from running by its priority, and if the
-/// CPU is not set aside for something (`isolcpus`, `nohz_full`). Any context.
+/// Returns whether another task of normal priority may run on this CPU soon: in task context, if
+/// the current task has no real-time priority, and if the CPU is not isolated (`isolcpus`,
+/// `nohz_full`). Any context.
 pub(crate) fn may_run_beside_current() -> bool {
-    // SAFETY: Has no preconditions. That the task may be moved in between does no harm.
+    // SAFETY: Has no preconditions. The answer may be outdated if the task migrates.
     unsafe { bindings::rust_loop_helper_may_run_beside_current() }
 }
 
-/// Lets other tasks run if it is their turn. Process context, may sleep.
+/// Reschedules if another task is due (`cond_resched()`). Process context, may sleep.
 pub(crate) fn cond_resched() {
     // SAFETY: Has no preconditions but the context.
     unsafe { bindings::rust_loop_helper_cond_resched() };
 }
 
-/// Lets the other tasks that this CPU has to run have their turn first, if there are any.
-/// Process context, sleeps.
+/// Lets the other runnable tasks of this CPU run first, if there are any (`yield()`). Process
+/// context, sleeps.
 ///
-/// Not to wait for something: nobody says for how long it takes, nor that any of them is
-/// the one that is hoped for.
+/// This is not a way to wait for something. It may take any time, and need not let a particular
+/// task run.
 pub(crate) fn yield_now() {
     // SAFETY: Has no preconditions but the context.
     unsafe { bindings::rust_loop_helper_yield() };
 }
 
-/// Lets some time pass in which others may give back memory. Process context, sleeps.
+/// Waits for a moment in which other tasks may free memory (`memalloc_retry_wait()`). Process
+/// context, sleeps.
 pub(crate) fn wait_for_memory() {
     // SAFETY: Has no preconditions but the context.
     unsafe { bindings::rust_loop_helper_memalloc_retry_wait() };
 }
 
-/// Returns whether the current task has `CAP_SYS_ADMIN`.
+/// Returns whether the current task has `CAP_SYS_ADMIN` (`capable()`).
 pub(crate) fn capable_sys_admin() -> bool {
     // SAFETY: Has no preconditions.
     unsafe { bindings::rust_loop_helper_capable_sys_admin() }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The clock that the block layer stamps requests by.
+//! Times of the clock that stamps requests.
 //!
 //! C header: [`include/linux/timekeeping.h`](srctree/include/linux/timekeeping.h)
 
@@ -10,34 +10,45 @@ use kernel::sync::atomic::{
     Relaxed, //
 };
 
-/// A moment, in nanoseconds of `CLOCK_MONOTONIC`.
+/// A time of `CLOCK_MONOTONIC`, in nanoseconds.
 ///
-/// Like [`kernel::time::Instant`], but can come from a request, for to read the clock
-/// costs as much as a good part of what the driver does for one.
+/// Like [`kernel::time::Instant`], but can be constructed from the start time of a request. Reading
+/// the clock again would be a measurable part of the cost of a request.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::time::Nanos;
+///
+/// /// Returns whether more than a second has passed.
+/// fn is_old(start: Nanos) -> bool {
+///     Nanos::now().since(start) > 1_000_000_000
+/// }
+/// ```
 #[derive(Clone, Copy)]
 pub(crate) struct Nanos(u64);
 
 impl Nanos {
-    /// A moment before all others.
+    /// A time before all others.
     pub(crate) const PAST: Self = Self(0);
 
-    /// Returns the present. Any context.
+    /// Returns the current time (`ktime_get()`). Any context.
     pub(crate) fn now() -> Self {
         // SAFETY: Reads the clock; has no preconditions.
         Self(unsafe { bindings::ktime_get() }.unsigned_abs())
     }
 
-    /// Returns what the block layer calls `ns`.
+    /// Converts a time of the block layer (`blk_time_get_ns()`).
     pub(super) fn from_block(ns: u64) -> Self {
         Self(ns)
     }
 
-    /// Returns for how long this is after `earlier`, in nanoseconds.
+    /// Returns the time from `earlier` to this, in nanoseconds; 0 if `earlier` is later.
     pub(crate) fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
 
-    /// Returns the moment `ns` nanoseconds later.
+    /// Returns the time `ns` nanoseconds later.
     pub(crate) fn after(self, ns: u64) -> Self {
         Self(self.0.saturating_add(ns))
     }
@@ -48,24 +59,24 @@ impl Nanos {
     }
 }
 
-/// A moment that is replaced by another now and then, in any context.
+/// A [`Nanos`] that any context may read and replace.
 pub(crate) struct LastNanos(Atomic<u64>);
 
 impl Default for LastNanos {
-    /// Returns a moment in the past.
+    /// Returns a time before all others.
     fn default() -> Self {
         Self(Atomic::new(0))
     }
 }
 
 impl LastNanos {
-    /// Returns the moment.
+    /// Returns the time.
     pub(crate) fn get(&self) -> Nanos {
         Nanos(self.0.load(Relaxed))
     }
 
-    /// Replaces the moment.
-    pub(crate) fn set(&self, moment: Nanos) {
-        self.0.store(moment.0, Relaxed);
+    /// Replaces the time.
+    pub(crate) fn set(&self, time: Nanos) {
+        self.0.store(time.0, Relaxed);
     }
 }

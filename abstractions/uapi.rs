@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What user space passes to a loop device.
+//! Structures and constants of the user-space interface of loop devices.
 //!
 //! C header: [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h)
 
@@ -52,22 +52,40 @@ constants! {
 pub(crate) mod flags {
     use crate::abstractions::bindings;
 
-    /// Writing is refused.
+    /// The device refuses writes.
     pub(crate) const READ_ONLY: u32 = bindings::LO_FLAGS_READ_ONLY;
-    /// The backing file is let go when the device is closed.
+    /// The device detaches its backing file when it is closed.
     pub(crate) const AUTOCLEAR: u32 = bindings::LO_FLAGS_AUTOCLEAR;
-    /// The device is searched for partitions.
+    /// The block layer scans the device for partitions.
     pub(crate) const PARTSCAN: u32 = bindings::LO_FLAGS_PARTSCAN;
-    /// The backing file is read and written past the page cache.
+    /// The device uses direct I/O to its backing file.
     pub(crate) const DIRECT_IO: u32 = bindings::LO_FLAGS_DIRECT_IO;
 }
 
-/// A C structure as user space sees it.
+/// A C structure of the user-space interface.
 ///
 /// # Invariants
 ///
-/// `T` is made of integers and arrays of integers and has no padding: any bytes
-/// are a value of it, and all its bytes are initialised.
+/// `T` consists of integers and arrays of integers, without padding. Any bytes are therefore a
+/// valid value, and all bytes of a value are initialised.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::uapi::{
+///     flags,
+///     LoopInfo,
+///     LoopInfo64, //
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Returns the old form of a request for a read-only device.
+/// fn read_only() -> Result<LoopInfo> {
+///     let mut info = LoopInfo64::default();
+///     info.lo_flags = flags::READ_ONLY;
+///     LoopInfo::try_from_info64(&info)
+/// }
+/// ```
 #[repr(transparent)]
 #[derive(Default)]
 pub(crate) struct Uapi<T>(T);
@@ -90,13 +108,15 @@ impl<T> DerefMut for Uapi<T> {
 pub(crate) type LoopInfo64 = Uapi<bindings::loop_info64>;
 /// `struct loop_config`.
 pub(crate) type LoopConfig = Uapi<bindings::loop_config>;
-/// `struct loop_info`, of before there were large files.
+/// `struct loop_info`, the form without 64-bit sizes.
 pub(crate) type LoopInfo = Uapi<NativeLoopInfo>;
 /// `struct loop_info` of a 32-bit process.
 pub(crate) type CompatLoopInfo = Uapi<Compat32LoopInfo>;
 
-/// [`bindings::loop_info`] with names for its padding. What the fields mean is in
-/// [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h); offsets are in bytes.
+/// [`bindings::loop_info`] with names for its padding.
+///
+/// [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h) describes the fields. Offsets
+/// are in bytes.
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct NativeLoopInfo {
@@ -116,8 +136,7 @@ pub(crate) struct NativeLoopInfo {
     pad1: [u8; 4],
 }
 
-/// The same, with the same fields, for a 32-bit process (`struct compat_loop_info` of the C
-/// driver).
+/// Form of [`NativeLoopInfo`] for a 32-bit process (`struct compat_loop_info` of the C driver).
 #[repr(C)]
 #[derive(Default)]
 pub(crate) struct Compat32LoopInfo {
@@ -146,18 +165,18 @@ const _: () = assert!(
         && core::mem::offset_of!(NativeLoopInfo, lo_rdevice)
             == core::mem::offset_of!(bindings::loop_info, lo_rdevice)
 );
-// No padding but that which has a name.
+// All padding has a name.
 const _: () = assert!(size_of::<NativeLoopInfo>() == 2 * 4 + 3 * 8 + 4 * 4 + 64 + 32 + 2 * 8 + 8);
 const _: () = assert!(size_of::<Compat32LoopInfo>() == 4 + 4 + 4 + 4 + 4 * 4 + 64 + 32 + 2 * 4 + 4);
 
-/// How a `struct loop_info` becomes the present one, and back.
+/// Implements conversions between a `struct loop_info` and a `struct loop_info64`.
 macro_rules! old_info {
     ($name:ident) => {
         impl $name {
-            /// Returns what it asks for. What it has no field for is 0.
+            /// Converts to the 64-bit form. Fields that this form lacks are 0.
             pub(crate) fn to_info64(&self) -> LoopInfo64 {
                 let mut info = LoopInfo64::default();
-                // A negative offset becomes one that is too large.
+                // A negative offset becomes an offset that is too large.
                 info.lo_offset = self.lo_offset as u64;
                 info.lo_flags = self.lo_flags as u32;
                 info.lo_file_name
@@ -165,7 +184,7 @@ macro_rules! old_info {
                 info
             }
 
-            /// Describes a device.
+            /// Converts from the 64-bit form.
             ///
             /// # Errors
             ///
@@ -185,9 +204,9 @@ macro_rules! old_info {
             }
         }
 
-        // SAFETY: See the invariant, and the assertions above.
+        // SAFETY: By the type invariant, which the assertions above check.
         unsafe impl FromBytes for $name {}
-        // SAFETY: See the invariant, and the assertions above.
+        // SAFETY: By the type invariant, which the assertions above check.
         unsafe impl AsBytes for $name {}
     };
 }
@@ -201,7 +220,7 @@ const _: () =
     assert!(size_of::<bindings::loop_config>() == 2 * 4 + size_of::<bindings::loop_info64>() + 64);
 
 impl LoopConfig {
-    /// Returns the part of it that also `LOOP_SET_STATUS64` takes.
+    /// Returns the part that `LOOP_SET_STATUS64` takes as well.
     pub(crate) fn info64(&self) -> &LoopInfo64 {
         // SAFETY: The representation is transparent.
         unsafe { &*(&raw const self.0.info).cast() }
@@ -209,16 +228,16 @@ impl LoopConfig {
 }
 
 impl LoopInfo64 {
-    /// What asks for nothing.
+    /// All fields 0, which asks for nothing.
     pub(crate) const NOTHING: &Self = &{
-        // SAFETY: Integers may be 0.
+        // SAFETY: Zeroes are a valid value of integers.
         Uapi(unsafe { core::mem::zeroed() })
     };
 }
 
-// SAFETY: See the invariant, and the assertion above.
+// SAFETY: By the type invariant, which the assertions above check.
 unsafe impl FromBytes for LoopInfo64 {}
-// SAFETY: See the invariant, and the assertion above.
+// SAFETY: By the type invariant, which the assertions above check.
 unsafe impl AsBytes for LoopInfo64 {}
-// SAFETY: See the invariant, and the assertion above.
+// SAFETY: By the type invariant, which the assertions above check.
 unsafe impl FromBytes for LoopConfig {}

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Workqueues of a driver's own.
+//! Workqueues that a driver owns.
 //!
 //! C header: [`include/linux/workqueue.h`](srctree/include/linux/workqueue.h)
 
 use super::bindings;
 use core::ptr::NonNull;
 use kernel::{
+    impl_flags,
     prelude::*,
     workqueue::{
         Queue,
@@ -14,83 +15,108 @@ use kernel::{
     },
 };
 
-/// A workqueue that is destroyed when this is dropped.
+impl_flags!(
+    /// Properties of a workqueue (`WQ_*`).
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) struct WqFlags(u32);
+
+    /// One of the [`WqFlags`].
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum WqFlag {
+        /// Workers are bound to no CPU (`WQ_UNBOUND`).
+        Unbound = bindings::RUST_LOOP_CONST_WQ_UNBOUND,
+        /// A work item runs on the CPU on which it was queued (`WQ_PERCPU`).
+        Percpu = bindings::RUST_LOOP_CONST_WQ_PERCPU,
+        /// Work stands still while the system is suspended (`WQ_FREEZABLE`).
+        Freezable = bindings::RUST_LOOP_CONST_WQ_FREEZABLE,
+        /// The workqueue has a rescuer, so that it makes progress if there is no memory for
+        /// workers (`WQ_MEM_RECLAIM`).
+        MemReclaim = bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM,
+        /// Work items do not delay other work items of the same CPU (`WQ_CPU_INTENSIVE`).
+        CpuIntensive = bindings::RUST_LOOP_CONST_WQ_CPU_INTENSIVE,
+        /// Work items may wait for a workqueue without rescuer, without a warning
+        /// (`__WQ_LEGACY`, as `create_workqueue()` sets it; see `check_flush_dependency()`).
+        Legacy = bindings::RUST_LOOP_CONST_WQ_LEGACY,
+    }
+);
+
+/// A workqueue that is destroyed when this is dropped
+/// ([`struct workqueue_struct`](srctree/include/linux/workqueue.h)).
 ///
 /// # Invariants
 ///
 /// The pointer is to a live `struct workqueue_struct` that we own.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::workqueue::{
+///     OwnedQueue,
+///     WqFlag, //
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Allocates a workqueue for work that frees memory.
+/// fn queue() -> Result<OwnedQueue> {
+///     let flags = WqFlag::Unbound | WqFlag::MemReclaim;
+///     OwnedQueue::new(c"example", flags, OwnedQueue::MAX_ACTIVE)
+/// }
+/// ```
 pub(crate) struct OwnedQueue(NonNull<bindings::workqueue_struct>);
 
 // SAFETY: A workqueue may be used and destroyed from any thread.
 unsafe impl Send for OwnedQueue {}
-// SAFETY: Queueing and flushing are serialised by the workqueue itself.
+// SAFETY: The workqueue itself serialises queueing and flushing.
 unsafe impl Sync for OwnedQueue {}
 
 impl OwnedQueue {
-    /// Allocates a workqueue whose workers are bound to no CPU and which stands
-    /// still while the system is being suspended. It has a thread of its own for
-    /// when there is no memory for workers, as what is done there may be what gives
-    /// back memory (`WQ_MEM_RECLAIM`). May sleep.
-    ///
-    /// The kernel warns if what runs there waits for a workqueue that has no such thread, as
-    /// that may have to wait for memory. Filesystems do that, on behalf of whoever writes, when
-    /// they are full (`xfs_flush_inodes`, `ext4_should_retry_alloc`), and without the thread
-    /// it would be no better. So this is a workqueue as `create_freezable_workqueue()` makes
-    /// them, which may (`__WQ_LEGACY`), but for several workers.
+    /// Largest number of work items that can run at the same time (`WQ_MAX_ACTIVE`).
+    pub(crate) const MAX_ACTIVE: u32 = bindings::RUST_LOOP_CONST_WQ_MAX_ACTIVE;
+
+    /// Default number of work items that can run at the same time.
+    pub(crate) const DEFAULT_ACTIVE: u32 = 0;
+
+    /// Allocates a workqueue on which `max_active` work items can run at the same time
+    /// (`alloc_workqueue()`). May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
-        Self::new(
-            name,
-            bindings::RUST_LOOP_CONST_WQ_UNBOUND
-                | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
-                | bindings::RUST_LOOP_CONST_WQ_MEM_RECLAIM
-                | bindings::RUST_LOOP_CONST_WQ_LEGACY,
-        )
-    }
-
-    /// Allocates a workqueue that runs what is queued on the CPU on which that was done,
-    /// and which stands still while the system is being suspended. What it runs holds up
-    /// nothing else there (`WQ_CPU_INTENSIVE`). If there is no memory for workers it waits
-    /// for some. May sleep.
-    ///
-    /// # Errors
-    ///
-    /// `ENOMEM`.
-    pub(crate) fn new_bound_freezable(name: &CStr) -> Result<Self> {
-        Self::new(
-            name,
-            bindings::RUST_LOOP_CONST_WQ_PERCPU
-                | bindings::RUST_LOOP_CONST_WQ_FREEZABLE
-                | bindings::RUST_LOOP_CONST_WQ_CPU_INTENSIVE,
-        )
-    }
-
-    fn new(name: &CStr, flags: u32) -> Result<Self> {
+    pub(crate) fn new(name: &CStr, flags: WqFlags, max_active: u32) -> Result<Self> {
+        let max_active = max_active.try_into()?;
         // SAFETY: `name` is a NUL-terminated string, which is copied.
         let queue = unsafe {
-            bindings::rust_loop_helper_alloc_workqueue(
-                kernel::str::CStrExt::as_char_ptr(name),
-                flags,
-            )
+            bindings::rust_loop_helper_alloc_workqueue(name.as_char_ptr(), flags.into(), max_active)
         };
-        // INVARIANT: Just allocated, and nobody else knows of it.
+        // INVARIANT: The workqueue was just allocated.
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
     }
 
-    /// Returns the workqueue; it lives as long as `self`. Any context.
+    /// Former name.
+    pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
+        let flags = WqFlag::Unbound | WqFlag::Freezable | WqFlag::MemReclaim | WqFlag::Legacy;
+        Self::new(name, flags, Self::MAX_ACTIVE)
+    }
+
+    /// Former name.
+    pub(crate) fn new_bound_freezable(name: &CStr) -> Result<Self> {
+        let flags = WqFlag::Percpu | WqFlag::Freezable | WqFlag::CpuIntensive;
+        Self::new(name, flags, Self::DEFAULT_ACTIVE)
+    }
+
+    /// Returns the workqueue, which lives as long as `self`. Any context.
     pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
         self.0.as_ptr()
     }
 
-    /// Queues a work item. Any context. Returns an error with the item if that is queued
-    /// already, for the kinds of pointers for which that is possible.
+    /// Queues a work item (`queue_work()`). Any context.
     ///
-    /// Delayed work items cannot be queued: their timer does not belong to the workqueue,
-    /// and could expire after that has been destroyed. So there is no `Deref` to
-    /// [`Queue`].
+    /// Returns an error with the item if it is queued already, for the kinds of pointers for which
+    /// that is possible.
+    ///
+    /// Delayed work items cannot be queued. Their timer does not belong to the workqueue, and
+    /// could expire after the workqueue has been destroyed. For the same reason there is no
+    /// `Deref` to [`Queue`].
     pub(crate) fn enqueue<W, const ID: u64>(&self, item: W) -> W::EnqueueOutput
     where
         W: RawWorkItem<ID> + Send + 'static,
@@ -102,10 +128,10 @@ impl OwnedQueue {
 }
 
 impl Drop for OwnedQueue {
-    /// Waits for queued work to finish. Sleeps.
+    /// Waits for queued work to finish (`destroy_workqueue()`). Sleeps.
     fn drop(&mut self) {
-        // SAFETY: By the type invariant we own the workqueue, and as we are
-        // being dropped nobody can queue on it any more.
+        // SAFETY: By the type invariant we own the workqueue. There is no other reference through
+        // which work could be queued.
         unsafe { bindings::destroy_workqueue(self.0.as_ptr()) };
     }
 }

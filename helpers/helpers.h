@@ -131,7 +131,8 @@ u64 rust_loop_helper_get_jiffies_64(void);
 unsigned int rust_loop_helper_jiffies_to_msecs(unsigned long j);
 
 /* workqueue.c */
-struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags);
+struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags,
+							  int max_active);
 void rust_loop_helper_init_work(struct work_struct *work, work_func_t func);
 void rust_loop_helper_init_bh_work(struct work_struct *work, work_func_t func);
 

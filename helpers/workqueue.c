@@ -4,13 +4,11 @@
 
 #include "helpers.h"
 
-/*
- * alloc_workqueue() takes its name as a format, which is not ours to pass on. As many work
- * items as can be are executed at a time where they may wait for each other.
- */
-struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags)
+/* alloc_workqueue() takes a format, which the name is not. */
+struct workqueue_struct *rust_loop_helper_alloc_workqueue(const char *name, unsigned int flags,
+							  int max_active)
 {
-	return alloc_workqueue("%s", flags, flags & WQ_UNBOUND ? WQ_MAX_ACTIVE : 0, name);
+	return alloc_workqueue("%s", flags, max_active, name);
 }
 
 void rust_loop_helper_init_work(struct work_struct *work, work_func_t func)
