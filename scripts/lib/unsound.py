@@ -63,20 +63,25 @@ def crate(directory, misuse):
     return root
 
 
+def compile_crate(build, words, directory, root, options):
+    """Compile the crate whose root is named. Return the finished rustc."""
+    env = dict(os.environ, RUSTC_BOOTSTRAP="1",
+               RUST_LOOP_BINDINGS=os.path.join(build, "bindings/bindings_generated.rs"))
+    # Assignments come first, and are no words of the command.
+    while ASSIGNMENT.match(words[0]):
+        name, value = words.pop(0).split("=", 1)
+        env[name] = value
+    words += ["--emit=metadata=" + os.path.join(directory, "misuse.rmeta"),
+              "--error-format=json", *options, root]
+    return subprocess.run(words, cwd=build, env=env, stderr=subprocess.PIPE, text=True,
+                          check=False)
+
+
 def errors(build, words, misuse):
     """Compile, and yield the line (None if elsewhere), code and message of each error."""
     with tempfile.TemporaryDirectory(dir=build) as directory:
         root = crate(directory, misuse)
-        env = dict(os.environ, RUSTC_BOOTSTRAP="1",
-                   RUST_LOOP_BINDINGS=os.path.join(build, "bindings/bindings_generated.rs"))
-        # Assignments come first, and are no words of the command.
-        while ASSIGNMENT.match(words[0]):
-            name, value = words.pop(0).split("=", 1)
-            env[name] = value
-        words += ["--emit=metadata=" + os.path.join(directory, "misuse.rmeta"),
-                  "--error-format=json", "-Awarnings", root]
-        done = subprocess.run(words, cwd=build, env=env, stderr=subprocess.PIPE, text=True,
-                              check=False)
+        done = compile_crate(build, words, directory, root, ["-Awarnings"])
     seen = False
     for line in done.stderr.splitlines():
         if not line.startswith("{"):
