@@ -103,6 +103,28 @@ impl Candidate {
 /// return properties of the file (`has_*`, `is_*`, `may_*`) neither sleep nor enter the
 /// filesystem.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::fs::{
+///     BackingFile,
+///     Candidate,
+///     NoIoMappings, //
+/// };
+/// use kernel::{
+///     prelude::*,
+///     sync::Arc, //
+/// };
+///
+/// /// Checks a file of user space, and starts to use it.
+/// fn attach(file: Candidate, no_io: &Arc<NoIoMappings>) -> Result<BackingFile> {
+///     if !file.is_file_or_block_device() {
+///         return Err(EINVAL);
+///     }
+///     BackingFile::new(file, no_io.clone())
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// The file has a `read_iter` method. If it is open for writing it also has a `write_iter` method.

@@ -11,6 +11,21 @@ use kernel::{
 };
 
 /// A reference to a module, which keeps it loaded.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     compat::this_module::this_module,
+///     module::ModuleRef, //
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Keeps this module loaded.
+/// fn hold() -> Result<ModuleRef> {
+///     ModuleRef::try_get(this_module())
+/// }
+/// ```
 pub(crate) struct ModuleRef(&'static ThisModule);
 
 impl ModuleRef {

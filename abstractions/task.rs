@@ -112,10 +112,11 @@ impl TaskMark {
     /// Calls `f` with the current task in the section. Must not be nested.
     ///
     /// If several tasks do this concurrently, [`Self::is_here`] may be `false` for some of them.
-    pub(crate) fn set_during(&self, f: impl FnOnce()) {
+    pub(crate) fn set_during<R>(&self, f: impl FnOnce() -> R) -> R {
         self.0.store(Task::current_raw() as usize, Relaxed);
-        f();
+        let ret = f();
         self.0.store(0, Relaxed);
+        ret
     }
 
     /// Returns whether the caller runs in task context, within a call of [`Self::set_during`] by

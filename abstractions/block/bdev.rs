@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Block devices that somebody has opened.
+//! Open block devices.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
@@ -13,7 +13,8 @@ use kernel::{
     types::Opaque, //
 };
 
-/// How a block device was opened (`blk_mode_t`).
+/// Mode in which a block device was opened
+/// ([`blk_mode_t`](srctree/include/linux/blkdev.h)).
 #[derive(Clone, Copy)]
 pub(crate) struct OpenMode(bindings::blk_mode_t);
 
@@ -23,23 +24,40 @@ impl OpenMode {
         Self(mode)
     }
 
-    /// Opened for writing.
+    /// Returns whether the device was opened for writing (`BLK_OPEN_WRITE`).
     pub(crate) fn is_write(self) -> bool {
         self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_WRITE != 0
     }
 
-    /// Opened exclusively (`O_EXCL`).
+    /// Returns whether the device was opened exclusively (`BLK_OPEN_EXCL`).
     pub(crate) fn is_exclusive(self) -> bool {
         self.0 & bindings::RUST_LOOP_CONST_BLK_OPEN_EXCL != 0
     }
 }
 
-/// A disk of driver `T`, or a partition of one, that somebody has opened
-/// (`struct block_device`).
+/// An open disk of driver `T`, or an open partition of one
+/// ([`struct block_device`](srctree/include/linux/blk_types.h)).
 ///
 /// # Invariants
 ///
 /// A reference to it implies that it is open.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::block::bdev::{
+///     BlockDevice,
+///     OpenMode, //
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Calls `f` while no other file can open the device exclusively.
+/// fn exclusively<T>(bdev: &BlockDevice<T>, mode: OpenMode, f: impl FnOnce()) -> Result {
+///     let _claim = bdev.claim_unless(mode)?;
+///     f();
+///     Ok(())
+/// }
+/// ```
 #[repr(transparent)]
 pub(crate) struct BlockDevice<T>(Opaque<bindings::block_device>, PhantomData<T>);
 
@@ -49,40 +67,40 @@ impl<T> BlockDevice<T> {
     /// `bdev` must be open for `'a`, and its disk must belong to a
     /// [`DiskRegistration<T>`](super::registration::DiskRegistration).
     pub(super) unsafe fn from_raw<'a>(bdev: *mut bindings::block_device) -> &'a Self {
-        // SAFETY: The representation is transparent, and the caller guarantees
-        // the rest.
+        // SAFETY: The representation is transparent. The rest holds by the caller's promise.
         unsafe { &*bdev.cast() }
     }
 
     /// Returns the disk.
     pub(crate) fn disk(&self) -> &Disk<T> {
-        // SAFETY: By the type invariant the device is open, which keeps its disk
-        // alive.
-        unsafe { Disk::from_raw((*self.0.get()).bd_disk) }
+        // SAFETY: By the type invariant the device is open.
+        let disk = unsafe { (*self.0.get()).bd_disk };
+        // SAFETY: An open device keeps its disk alive.
+        unsafe { Disk::from_raw(disk) }
     }
 
-    /// [Claims](Self::claim) the device unless `mode` says that the caller has it
-    /// open exclusively already. Sleeps.
+    /// [Claims](Self::claim) the device unless the caller has it open exclusively already, by
+    /// `mode`. Sleeps.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody else has it open exclusively.
+    /// `EBUSY` if another file has it open exclusively.
     pub(crate) fn claim_unless(&self, mode: OpenMode) -> Result<Option<Claim<'_, T>>> {
-        match mode.is_exclusive() {
-            true => Ok(None),
-            false => self.claim().map(Some),
+        if mode.is_exclusive() {
+            Ok(None)
+        } else {
+            self.claim().map(Some)
         }
     }
 
-    /// Keeps others from opening the device exclusively until the guard is
-    /// dropped. Sleeps.
+    /// Prevents other files from opening the device exclusively until the guard is dropped
+    /// (`bd_prepare_to_claim()`). Sleeps.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if somebody has done so already.
+    /// `EBUSY` if a file has it open exclusively.
     fn claim(&self) -> Result<Claim<'_, T>> {
-        // SAFETY: By the type invariant the device is open. It identifies the
-        // holder as well as anything.
+        // SAFETY: By the type invariant the device is open. Any address can identify the holder.
         to_result(unsafe {
             bindings::bd_prepare_to_claim(self.0.get(), self.0.get().cast(), core::ptr::null())
         })?;
@@ -95,7 +113,7 @@ pub(crate) struct Claim<'a, T>(&'a BlockDevice<T>);
 
 impl<T> Drop for Claim<'_, T> {
     fn drop(&mut self) {
-        // SAFETY: We have claimed it, with the same holder.
+        // SAFETY: `claim` has claimed the device, with the same holder.
         unsafe { bindings::bd_abort_claiming(self.0 .0.get(), self.0 .0.get().cast()) };
     }
 }

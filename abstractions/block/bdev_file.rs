@@ -27,6 +27,21 @@ use kernel::{
 
 /// A file that is open on a block device of any driver.
 ///
+/// # Examples
+///
+/// ```
+/// use crate::{
+///     abstractions::fs::Candidate,
+///     loop_device::LoopDevice, //
+/// };
+///
+/// /// Returns whether a file is open on a device of this driver.
+/// fn is_loop(file: &Candidate) -> bool {
+///     let device = file.device();
+///     device.is_some_and(|device| device.as_disk_of::<LoopDevice>().is_some())
+/// }
+/// ```
+///
 /// # Invariants
 ///
 /// The file's inode is that of a block device.

@@ -38,26 +38,47 @@ use kernel::{
     },
 };
 
-/// A block driver, as the users of its disks see it.
+/// Driver of a disk ([`struct block_device_operations`](srctree/include/linux/blkdev.h)).
 ///
-/// All methods are called in process context and may sleep. `open` and
-/// `release` are called with the disk's `open_mutex` held.
+/// All methods are called in process context and may sleep. `open` and `release` are called with
+/// the disk's `open_mutex` held.
+///
+/// # Examples
+///
+/// An ioctl that returns the number of openers of a disk:
+///
+/// ```
+/// use crate::{
+///     abstractions::{
+///         block::bdev_ops::IoctlCaller,
+///         compat::errno::ENOSYS, //
+///     },
+///     loop_device::LoopDevice,
+/// };
+/// use kernel::prelude::*;
+///
+/// fn ioctl(caller: &IoctlCaller<'_, LoopDevice>, cmd: u32) -> Result<i32> {
+///     match cmd {
+///         42 => Ok(caller.disk().openers().try_into()?),
+///         _ => Err(ENOSYS),
+///     }
+/// }
+/// ```
 pub(crate) trait DiskOperations: Sized + Send + Sync + 'static {
     /// Driver of the queue of the disk.
     type Queue: Operations;
 
-    /// The C view of this trait. There must be one static for each driver: a
-    /// disk is recognised as the driver's by its address.
+    /// The C view of this trait. Each driver must have exactly one static, because its address
+    /// identifies the disks of the driver.
     const VTABLE: &'static DiskVTable<Self>;
 
-    /// Somebody opens the disk.
+    /// Called when the disk is opened.
     fn open(this: ArcBorrow<'_, Self>, disk: &Disk<Self>) -> Result;
 
-    /// Somebody has closed the disk.
+    /// Called when the disk has been closed.
     fn release(this: ArcBorrow<'_, Self>, disk: Releasing<'_, Self>);
 
-    /// An ioctl that the block layer does not know. Returns what the system
-    /// call shall return.
+    /// Handles an ioctl that the block layer does not know. Returns the result of the system call.
     fn ioctl(
         this: ArcBorrow<'_, Self>,
         caller: &IoctlCaller<'_, Self>,
@@ -65,7 +86,7 @@ pub(crate) trait DiskOperations: Sized + Send + Sync + 'static {
         arg: usize,
     ) -> Result<i32>;
 
-    /// The same from a 32-bit process on a 64-bit kernel.
+    /// Handles an ioctl of a 32-bit process on a 64-bit kernel, like [`Self::ioctl`].
     fn compat_ioctl(
         this: ArcBorrow<'_, Self>,
         caller: &IoctlCaller<'_, Self>,
@@ -74,11 +95,11 @@ pub(crate) trait DiskOperations: Sized + Send + Sync + 'static {
     ) -> Result<i32>;
 }
 
-/// The issuer of an ioctl on a block device, and how it has opened that.
+/// Caller of an ioctl on a block device, with the mode in which it opened the device.
 ///
 /// # Invariants
 ///
-/// The current task executes an ioctl on `bdev`, for as long as this can be used.
+/// The current task executes an ioctl on `bdev`, for as long as this exists.
 pub(crate) struct IoctlCaller<'a, T: DiskOperations> {
     bdev: &'a BlockDevice<T>,
     mode: OpenMode,
@@ -96,7 +117,7 @@ impl<'a, T: DiskOperations> IoctlCaller<'a, T> {
         self.bdev.disk()
     }
 
-    /// Returns how the block device was opened.
+    /// Returns the mode in which the block device was opened.
     pub(crate) fn mode(&self) -> OpenMode {
         self.mode
     }
@@ -105,33 +126,32 @@ impl<'a, T: DiskOperations> IoctlCaller<'a, T> {
     ///
     /// # Errors
     ///
-    /// `EBADF` if there is none, `EINVAL` if the file cannot be read and written
-    /// by the kernel.
+    /// - `EBADF` if there is no such file descriptor;
+    /// - `EINVAL` if the kernel cannot read and write the file.
     pub(crate) fn fget(&self, fd: u32) -> Result<Candidate> {
-        // SAFETY: By the type invariant the current task executes an ioctl, which has no
+        // SAFETY: By the type invariant the current task executes an ioctl, which holds no
         // `fdget_pos` reference.
         unsafe { Candidate::fget(fd) }
     }
 }
 
-/// The `struct block_device_operations` of a driver.
+/// Table of a driver ([`struct block_device_operations`](srctree/include/linux/blkdev.h)).
 #[repr(transparent)]
 pub(crate) struct DiskVTable<T: DiskOperations> {
     fops: bindings::block_device_operations,
     _p: PhantomData<fn() -> T>,
 }
 
-// SAFETY: Function pointers and a pointer to our module, none of which change.
+// SAFETY: The table has function pointers and a pointer to a module, none of which change.
 unsafe impl<T: DiskOperations> Sync for DiskVTable<T> {}
 
 impl<T: DiskOperations> DiskVTable<T> {
-    /// Returns the operations, which are a part of `self`.
+    /// Returns the C table, which is part of `self`.
     pub(super) fn fops(&self) -> *const bindings::block_device_operations {
         &self.fops
     }
 
-    /// Creates the table of a driver in `module`, which stays loaded while a
-    /// disk is open.
+    /// Creates the table of a driver in `module`, which stays loaded while a disk is open.
     pub(crate) const fn new(module: &'static kernel::ThisModule) -> Self {
         Self {
             fops: bindings::block_device_operations {
@@ -147,15 +167,22 @@ impl<T: DiskOperations> DiskVTable<T> {
         }
     }
 
+    /// Returns the driver's data.
+    ///
     /// # Safety
     ///
-    /// `disk` must be one of a [`DiskRegistration<T>`](super::registration::DiskRegistration) and not freed yet.
+    /// `disk` must belong to a [`DiskRegistration<T>`](super::gen_disk::registration::DiskRegistration)
+    /// and must not have been freed.
     pub(super) unsafe fn data<'a>(disk: *mut bindings::gendisk) -> ArcBorrow<'a, T> {
-        // SAFETY: The registration has put the driver's data there, and it is
-        // taken away only by `free_disk_callback`.
-        unsafe { <Arc<T> as ForeignOwnable>::borrow((*disk).private_data) }
+        // SAFETY: By the caller's promise the disk is alive.
+        let data = unsafe { (*disk).private_data };
+        // SAFETY: The registration has stored the driver's data there. Only `free_disk_callback`
+        // takes it away.
+        unsafe { <Arc<T> as ForeignOwnable>::borrow(data) }
     }
 
+    /// Passes an open to the driver.
+    ///
     /// # Safety
     ///
     /// Called by the block layer only, with a disk that is being opened.
@@ -163,54 +190,64 @@ impl<T: DiskOperations> DiskVTable<T> {
         disk: *mut bindings::gendisk,
         _mode: bindings::blk_mode_t,
     ) -> c_int {
-        // SAFETY: The block layer calls this with a live disk of ours.
+        // SAFETY: The block layer passes a live disk, and only disks of `T` have this table.
         let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
         from_result(|| T::open(this, disk).map(|()| 0))
     }
 
+    /// Passes a close to the driver.
+    ///
     /// # Safety
     ///
     /// Called by the block layer only, with a disk that is being closed.
     unsafe extern "C" fn release_callback(disk: *mut bindings::gendisk) {
-        // SAFETY: The block layer calls this with a live disk of ours.
+        // SAFETY: As for `open_callback`.
         let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
-        // The block layer holds `open_mutex`.
-        //
-        // SAFETY: As above.
-        T::release(this, unsafe { Releasing::new(disk) });
+        // SAFETY: The block layer holds `open_mutex` until this function returns.
+        let releasing = unsafe { Releasing::new(disk) };
+        T::release(this, releasing);
     }
 
+    /// Returns the driver's data and the caller of an ioctl.
+    ///
     /// # Safety
     ///
-    /// Called in an ioctl on `bdev`, which is open on a disk of ours for `'a`.
+    /// The current task must execute an ioctl on `bdev` for `'a`, and only disks of `T` have this
+    /// table.
     unsafe fn caller<'a>(
         bdev: *mut bindings::block_device,
         mode: bindings::blk_mode_t,
-    ) -> IoctlCaller<'a, T> {
-        // INVARIANT: The caller guarantees it.
-        IoctlCaller {
-            // SAFETY: The caller guarantees that the device is open.
+    ) -> (ArcBorrow<'a, T>, IoctlCaller<'a, T>) {
+        // SAFETY: By the caller's promise the device is open, which keeps its disk alive.
+        let this = unsafe { Self::data((*bdev).bd_disk) };
+        // INVARIANT: By the caller's promise.
+        let caller = IoctlCaller {
+            // SAFETY: By the caller's promise the device is open.
             bdev: unsafe { BlockDevice::from_raw(bdev) },
             mode: OpenMode::from_raw(mode),
             _not_send: NotThreadSafe,
-        }
+        };
+        (this, caller)
     }
 
+    /// Passes an ioctl to the driver.
+    ///
     /// # Safety
     ///
-    /// Called by the block layer only, with a device that is open.
+    /// Called by the block layer only, with an open device.
     unsafe extern "C" fn ioctl_callback(
         bdev: *mut bindings::block_device,
         mode: bindings::blk_mode_t,
         cmd: c_uint,
         arg: c_ulong,
     ) -> c_int {
-        // SAFETY: The block layer calls this with an open device of a disk of
-        // ours.
-        let (this, caller) = unsafe { (Self::data((*bdev).bd_disk), Self::caller(bdev, mode)) };
+        // SAFETY: The block layer calls this for an ioctl on an open device.
+        let (this, caller) = unsafe { Self::caller(bdev, mode) };
         from_result(|| T::ioctl(this, &caller, cmd, arg))
     }
 
+    /// Passes an ioctl of a 32-bit process to the driver.
+    ///
     /// # Safety
     ///
     /// As for [`Self::ioctl_callback`].
@@ -220,19 +257,20 @@ impl<T: DiskOperations> DiskVTable<T> {
         cmd: c_uint,
         arg: c_ulong,
     ) -> c_int {
-        // SAFETY: The block layer calls this with an open device of a disk of
-        // ours.
-        let (this, caller) = unsafe { (Self::data((*bdev).bd_disk), Self::caller(bdev, mode)) };
+        // SAFETY: The block layer calls this for an ioctl on an open device.
+        let (this, caller) = unsafe { Self::caller(bdev, mode) };
         from_result(|| T::compat_ioctl(this, &caller, cmd, arg))
     }
 
+    /// Drops the driver's data.
+    ///
     /// # Safety
     ///
-    /// Called by the block layer only, once, with a disk that was added and that
-    /// nobody uses any more.
+    /// Called by the block layer only, once, when the last reference to an added disk is gone.
     unsafe extern "C" fn free_disk_callback(disk: *mut bindings::gendisk) {
-        // SAFETY: The block layer calls this once, when nobody has the disk any
-        // more; the registration has put the driver's data there.
-        drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign((*disk).private_data) });
+        // SAFETY: The block layer passes a valid disk.
+        let data = unsafe { (*disk).private_data };
+        // SAFETY: The registration has stored the driver's data there. This is its last use.
+        drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(data) });
     }
 }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The memory of a request, as something that a file can be read into or
-//! written from.
+//! The memory of a request, as source or destination of file I/O.
 //!
-//! A request is a chain of bios, each with a table of segments, of which the
-//! bio may cover only a part: a bio that was split begins in the middle of a
-//! segment. [`Segments`] walks all of that and hands it out in parts. The most
-//! common request has one bio: that is one part, and its segments are taken where
-//! they are. Those of several bios are gathered in a [`PartSpace`] on the stack, so
-//! that a transfer needs no allocation, whatever the shape of the request.
+//! A request is a chain of bios. Each bio has a table of bvecs, of which it may cover only a part:
+//! a bio that was split may begin in the middle of a bvec. [`Segments`] walks the chain and
+//! returns it in parts.
+//!
+//! The most common request has a single bio. It is one part, and its bvecs are used in place. The
+//! bvecs of several bios are gathered in a [`PartSpace`] on the stack. File I/O therefore needs no
+//! allocation, whatever the shape of the request.
 //!
 //! C headers: [`include/linux/bvec.h`](srctree/include/linux/bvec.h),
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
@@ -27,16 +27,16 @@ use kernel::{
     types::Opaque, //
 };
 
-/// In which direction the memory of a request is transferred.
+/// Direction in which the memory of a request is transferred.
 pub(crate) trait Direction {
     /// `ITER_SOURCE` or `ITER_DEST`.
     const RAW: u32;
 }
 
-/// The memory of a write, which a file takes data from.
+/// Direction of a write: data moves from the memory to a file.
 pub(crate) enum Source {}
 
-/// The memory of a read, which a file puts data into.
+/// Direction of a read: data moves from a file to the memory.
 pub(crate) enum Dest {}
 
 impl Direction for Source {
@@ -47,26 +47,54 @@ impl Direction for Dest {
     const RAW: u32 = bindings::ITER_DEST;
 }
 
-/// Segments that are gathered for one part: 512 bytes of stack, and 128 KiB of data at
-/// the least if the segments are whole pages.
+/// Number of bvecs that are gathered for one part. They take 512 bytes of stack, and cover at least
+/// 128 KiB of data if they are whole pages.
 const SEGMENTS_PER_PART: usize = 32;
 
-/// Room for the segments of a part.
+/// Room for the bvecs of a part.
 pub(crate) struct PartSpace([MaybeUninit<bindings::bio_vec>; SEGMENTS_PER_PART]);
 
 impl PartSpace {
-    /// Returns room with nothing in it.
+    /// Returns uninitialised room.
     pub(crate) fn new() -> Self {
         Self([MaybeUninit::uninit(); SEGMENTS_PER_PART])
     }
 }
 
-/// A walk over the segments of one request.
+/// A walk over the bvecs of one request.
 ///
 /// # Invariants
 ///
-/// `bio` is null or a bio of a request that stays as it is for `'a`, and `iter`
-/// is a valid position within it. The request transfers in direction `D`.
+/// - `bio` is null or a bio of a request that does not change during `'a`, and `iter` is a valid
+///   position within it.
+/// - The request transfers data in direction `D`.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::{
+///     block::bvecs::{
+///         Dest,
+///         PartSpace,
+///         Segments, //
+///     },
+///     fs::{
+///         kiocb::Access,
+///         BackingFile, //
+///     },
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Reads a file into the memory of a request, and zeroes the rest.
+/// fn read(file: &BackingFile, mut pos: u64, mut bvecs: Segments<'_, Dest>) -> Result {
+///     let mut space = PartSpace::new();
+///     while let Some(mut iter) = bvecs.next_part(&mut space) {
+///         pos += file.read(pos, iter.as_dest(), Access::default())? as u64;
+///         iter.zero_rest();
+///     }
+///     Ok(())
+/// }
+/// ```
 pub(crate) struct Segments<'a, D: Direction> {
     bio: *mut bindings::bio,
     iter: bindings::bvec_iter,
@@ -74,25 +102,27 @@ pub(crate) struct Segments<'a, D: Direction> {
 }
 
 impl<'a, D: Direction> Segments<'a, D> {
+    /// Starts a walk.
+    ///
     /// # Safety
     ///
-    /// `bio` must be null or the first of the bios of a request that transfers in direction
-    /// `D`, and the request must be neither advanced nor ended during `'a`.
+    /// `bio` must be null or the first bio of a request that transfers data in direction `D`. The
+    /// request must be neither advanced nor ended during `'a`.
     pub(super) unsafe fn new(bio: *mut bindings::bio) -> Self {
-        // INVARIANT: A bio's own iterator is a valid position within it.
+        // INVARIANT: The iterator of a bio is a valid position within it.
         Self {
             bio,
             iter: if bio.is_null() {
                 Default::default()
             } else {
-                // SAFETY: The caller guarantees that `bio` is valid.
+                // SAFETY: By the caller's promise `bio` is valid.
                 unsafe { (*bio).bi_iter }
             },
             _p: PhantomData,
         }
     }
 
-    /// Returns whether what is left begins with the last bio, all of it.
+    /// Returns whether exactly one whole bio remains.
     fn is_one_bio(&self) -> bool {
         if self.bio.is_null() {
             return false;
@@ -102,12 +132,12 @@ impl<'a, D: Direction> Segments<'a, D> {
         next.is_null() && size == self.iter.bi_size
     }
 
-    /// Returns an iterator over the next part of the request, or `None` after the last.
-    /// `space` is for its segments, should they have to be gathered.
+    /// Returns an iterator over the next part of the request, or `None` after the last one.
+    /// `space` is for bvecs that have to be gathered.
     pub(crate) fn next_part<'s>(&'s mut self, space: &'s mut PartSpace) -> Option<BvecIter<'s, D>> {
         let inner = Opaque::<bindings::iov_iter>::uninit();
         if self.is_one_bio() {
-            // SAFETY: There is a bio, and it stays for `'a`.
+            // SAFETY: By the type invariant the bio is valid during `'a`.
             let iter = unsafe { bio_iter(self.bio, D::RAW) };
             // SAFETY: `inner` is valid for writes.
             unsafe { inner.get().write(iter) };
@@ -125,31 +155,30 @@ impl<'a, D: Direction> Segments<'a, D> {
             if nr == 0 {
                 return None;
             }
-            // SAFETY: `inner` is valid for writes; there are `nr` segments of `bytes`
-            // bytes, which stay while `space` is borrowed.
+            // SAFETY: `inner` is valid for writes. There are `nr` bvecs of `bytes` bytes, which
+            // stay while `space` is borrowed.
             unsafe {
                 bindings::iov_iter_bvec(inner.get(), D::RAW, space.0.as_ptr().cast(), nr, bytes)
             };
         }
-        // INVARIANT: Initialised above, over memory that is there, and borrowed, for as
-        // long as the iterator lives.
+        // INVARIANT: The iterator was initialised above. Its bvecs are borrowed while it lives.
         Some(BvecIter {
             inner,
             _p: PhantomData,
         })
     }
 
-    /// Writes the next `nr` segments, or all if there are fewer, to `vecs`.
+    /// Writes the next `nr` bvecs, or all if there are fewer, to `vecs`.
     ///
     /// # Safety
     ///
-    /// `vecs` must be valid for writes of `nr` segments.
+    /// `vecs` must be valid for writes of `nr` bvecs.
     pub(super) unsafe fn copy_to(mut self, vecs: *mut bindings::bio_vec, nr: usize) {
         for i in 0..nr {
             let Some(vec) = self.next_segment() else {
                 break;
             };
-            // SAFETY: By the caller's promise there is room.
+            // SAFETY: By the caller's promise `vecs` is valid for this write.
             unsafe { vecs.add(i).write(vec) };
         }
     }
@@ -158,13 +187,15 @@ impl<'a, D: Direction> Segments<'a, D> {
         while !self.bio.is_null() {
             if self.iter.bi_size != 0 {
                 let mut vec = bindings::bio_vec::default();
-                // INVARIANT: The position is moved by what is left of the
-                // segment it is in.
-                //
-                // SAFETY: By the type invariant `iter` is a position within
-                // `bio`, and it is not at the end.
+                // SAFETY: By the type invariant `iter` is a position within `bio`. It is not at
+                // the end.
                 unsafe {
                     bindings::rust_loop_helper_mp_bvec_iter_bvec(self.bio, &self.iter, &mut vec);
+                }
+                // INVARIANT: The position advances to the end of the current bvec.
+                //
+                // SAFETY: As above; `vec` is the rest of the current bvec.
+                unsafe {
                     bindings::rust_loop_helper_bio_advance_iter_single(
                         self.bio,
                         &mut self.iter,
@@ -173,87 +204,88 @@ impl<'a, D: Direction> Segments<'a, D> {
                 }
                 return Some(vec);
             }
-            // INVARIANT: The next bio of the request, at its beginning.
+            // INVARIANT: This is the next bio of the request, or null.
             //
-            // SAFETY: By the type invariant `bio` is valid, and so is the one it
-            // is chained to.
-            unsafe {
-                self.bio = (*self.bio).bi_next;
-                if !self.bio.is_null() {
-                    self.iter = (*self.bio).bi_iter;
-                }
+            // SAFETY: By the type invariant `bio` is valid.
+            self.bio = unsafe { (*self.bio).bi_next };
+            if !self.bio.is_null() {
+                // INVARIANT: The iterator of a bio is a valid position within it.
+                //
+                // SAFETY: All bios of the request are valid.
+                self.iter = unsafe { (*self.bio).bi_iter };
             }
         }
         None
     }
 }
 
-/// Returns an iterator over the memory of one bio, whose segments are taken where they
-/// are.
+/// Returns an iterator over the memory of one bio, whose bvecs are used in place.
 ///
 /// # Safety
 ///
-/// `bio` must be valid and have segments. The iterator must not be used after the bio has
-/// been advanced or completed.
+/// `bio` must be valid and have bvecs. The iterator must not be used after the bio has been
+/// advanced or completed.
 pub(super) unsafe fn bio_iter(bio: *const bindings::bio, direction: u32) -> bindings::iov_iter {
+    // SAFETY: By the caller's promise `bio` is valid.
+    let (pos, table) = unsafe { ((*bio).bi_iter, (*bio).bi_io_vec) };
+    // SAFETY: The position of a bio is within its table.
+    let table = unsafe { table.add(pos.bi_idx as usize) };
+    // SAFETY: By the caller's promise `bio` is valid and has bvecs.
+    let done = unsafe { bindings::rust_loop_helper_bio_segment_done(bio) };
+    // SAFETY: As above, there is a bvec at the position.
+    let nr = if unsafe { (*table).bv_len } - done >= pos.bi_size {
+        1
+    } else {
+        // SAFETY: As above.
+        unsafe { bindings::rust_loop_helper_bio_nr_bvec(bio) as usize }
+    };
     let mut iter = bindings::iov_iter::default();
-    // SAFETY: The caller guarantees that `bio` is valid, so that its position is within
-    // its table, which has the segments that are counted.
-    unsafe {
-        let pos = (*bio).bi_iter;
-        let table = (*bio).bi_io_vec.add(pos.bi_idx as usize);
-        let done = bindings::rust_loop_helper_bio_segment_done(bio);
-        let nr = match (*table).bv_len - done >= pos.bi_size {
-            true => 1,
-            false => bindings::rust_loop_helper_bio_nr_bvec(bio) as usize,
-        };
-        bindings::iov_iter_bvec(&mut iter, direction, table, nr, pos.bi_size as usize);
-        iter.iov_offset = done as usize;
-    }
+    // SAFETY: The table has `nr` bvecs from the position on.
+    unsafe { bindings::iov_iter_bvec(&mut iter, direction, table, nr, pos.bi_size as usize) };
+    iter.iov_offset = done as usize;
     iter
 }
 
-/// A position in the memory of a part of a request, moved on by what is transferred
-/// (`struct iov_iter`).
+/// A position in the memory of a part of a request, which file I/O advances
+/// ([`struct iov_iter`](srctree/include/linux/uio.h)).
 ///
 /// # Invariants
 ///
-/// `inner` is initialised, its `data_source` is that of `D`, and the segments it goes over
-/// live for `'a`. They are memory that may be transferred in that direction.
+/// - `inner` is initialised, and its `data_source` is that of `D`.
+/// - Its bvecs live for `'a`, and their memory may be transferred in direction `D`.
 pub(crate) struct BvecIter<'a, D: Direction> {
     inner: Opaque<bindings::iov_iter>,
     _p: PhantomData<(&'a mut (), D)>,
 }
 
-/// Segments of [`Zeroes`]: 256 bytes of stack, and 64 KiB of data.
+/// Number of bvecs of [`Zeroes`]. They take 256 bytes of stack, and cover 64 KiB of data.
 const SEGMENTS_OF_ZEROES: usize = 16;
 
-/// Zeroes, as memory that a file can be written from: the zero page of the kernel, as often
-/// as there are segments.
+/// Zeroes as the source of a write. Each bvec refers to the zero page of the kernel.
 ///
 /// # Invariants
 ///
-/// Each segment is the whole zero page.
+/// Each bvec is the whole zero page.
 pub(crate) struct Zeroes([bindings::bio_vec; SEGMENTS_OF_ZEROES]);
 
 impl Zeroes {
     /// Returns zeroes.
     pub(crate) fn new() -> Self {
-        // INVARIANT: The zero page is one page.
+        // INVARIANT: The zero page has `PAGE_SIZE` bytes.
         Self(core::array::from_fn(|_| bindings::bio_vec {
-            // SAFETY: The zero page is there as long as the kernel is.
+            // SAFETY: The zero page lives as long as the kernel.
             bv_page: unsafe { bindings::rust_loop_helper_zero_page() },
             bv_len: PAGE_SIZE as u32,
             bv_offset: 0,
         }))
     }
 
-    /// Returns an iterator over `bytes` zeroes, or over all that there are if they are fewer.
+    /// Returns an iterator over `bytes` zeroes, or over all of them if there are fewer.
     pub(crate) fn part(&self, bytes: usize) -> BvecIter<'_, Source> {
         let bytes = bytes.min(self.0.len() * PAGE_SIZE);
         let inner = Opaque::<bindings::iov_iter>::uninit();
-        // SAFETY: `inner` is valid for writes. By the type invariant the segments have at
-        // least `bytes` bytes; they stay while `self` is borrowed.
+        // SAFETY: `inner` is valid for writes. By the type invariant the bvecs have at least
+        // `bytes` bytes, and they stay while `self` is borrowed.
         unsafe {
             bindings::iov_iter_bvec(
                 inner.get(),
@@ -263,8 +295,8 @@ impl Zeroes {
                 bytes,
             )
         };
-        // INVARIANT: Initialised above, as a source, over memory that is there for as long
-        // as the iterator lives and that a file may be written from.
+        // INVARIANT: The iterator was initialised above, as a source. Its bvecs are borrowed while
+        // it lives, and the zero page may be read.
         BvecIter {
             inner,
             _p: PhantomData,
@@ -272,7 +304,7 @@ impl Zeroes {
     }
 }
 
-/// See [`BvecIter::save`].
+/// Position saved by [`BvecIter::save`].
 ///
 /// # Invariants
 ///
@@ -283,7 +315,7 @@ pub(crate) struct SavedIter<'a, D: Direction>(
 );
 
 impl<'a, D: Direction> BvecIter<'a, D> {
-    /// Returns how many bytes are left to transfer.
+    /// Returns the number of bytes that remain.
     pub(crate) fn len(&self) -> usize {
         // SAFETY: By the type invariant the iterator is initialised.
         unsafe {
@@ -295,17 +327,17 @@ impl<'a, D: Direction> BvecIter<'a, D> {
         }
     }
 
-    /// Returns the position, to come back to.
+    /// Returns the position, for [`Self::restore`].
     pub(crate) fn save(&self) -> SavedIter<'a, D> {
-        // INVARIANT: By the type invariant of the iterator, which is plain data.
+        // INVARIANT: By the type invariant of the iterator, whose value is plain data.
         //
         // SAFETY: `inner` is valid for reads.
         let inner = unsafe { self.inner.get().cast::<MaybeUninit<_>>().read() };
         SavedIter(inner, PhantomData)
     }
 
-    /// Comes back to a position of an iterator over memory that lives as long, mostly of
-    /// this one: for when a transfer has failed but moved the iterator.
+    /// Returns to a saved position, after I/O that has failed but advanced the iterator. The
+    /// position may be that of another iterator with the same lifetime and direction.
     pub(crate) fn restore(&mut self, saved: &SavedIter<'a, D>) {
         // INVARIANT: By the type invariant of `SavedIter`.
         //
@@ -317,10 +349,10 @@ impl<'a, D: Direction> BvecIter<'a, D> {
         };
     }
 
-    /// Moves on by `bytes` bytes, but not beyond the end.
+    /// Advances by `bytes` bytes, but not beyond the end.
     pub(crate) fn advance(&mut self, bytes: usize) {
-        // SAFETY: By the type invariant the iterator is initialised; it is not moved
-        // beyond its own count.
+        // SAFETY: By the type invariant the iterator is initialised. It is not advanced beyond its
+        // end.
         unsafe { bindings::iov_iter_advance(self.inner.get(), bytes.min(self.len())) };
     }
 }
@@ -328,8 +360,8 @@ impl<'a, D: Direction> BvecIter<'a, D> {
 impl<'a> BvecIter<'a, Source> {
     /// Returns the iterator for [`BackingFile::write`](crate::abstractions::fs::BackingFile::write).
     pub(crate) fn as_source(&mut self) -> &mut IovIterSource<'a> {
-        // SAFETY: The representation is transparent. By the type invariant this is a
-        // valid source for `'a`.
+        // SAFETY: The representation is transparent. By the type invariant this is a valid source
+        // for `'a`.
         unsafe { &mut *self.inner.get().cast() }
     }
 }
@@ -337,18 +369,18 @@ impl<'a> BvecIter<'a, Source> {
 impl<'a> BvecIter<'a, Dest> {
     /// Returns the iterator for [`BackingFile::read`](crate::abstractions::fs::BackingFile::read).
     pub(crate) fn as_dest(&mut self) -> &mut IovIterDest<'a> {
-        // SAFETY: The representation is transparent. By the type invariant this is a
-        // valid destination for `'a`.
+        // SAFETY: The representation is transparent. By the type invariant this is a valid
+        // destination for `'a`.
         unsafe { &mut *self.inner.get().cast() }
     }
 
-    /// Fills the rest with zeroes, if there is any.
+    /// Zeroes the remaining bytes, if there are any.
     pub(crate) fn zero_rest(&mut self) {
         if self.len() == 0 {
             return;
         }
-        // SAFETY: By the type invariant the iterator is initialised and a destination; it
-        // does not go beyond its own count.
+        // SAFETY: By the type invariant the iterator is initialised and a destination. It is not
+        // advanced beyond its end.
         unsafe { bindings::iov_iter_zero(self.len(), self.inner.get()) };
     }
 }

@@ -17,12 +17,25 @@ use kernel::{
     },
 };
 
-/// A disk of driver `T` (`struct gendisk`).
+/// A disk of driver `T` ([`struct gendisk`](srctree/include/linux/blkdev.h)).
 ///
 /// # Invariants
 ///
 /// A reference to it implies that it is alive and belongs to a
 /// [`DiskRegistration<T>`](registration::DiskRegistration).
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::block::gen_disk::Disk;
+///
+/// /// Empties a disk, and forgets what is cached of it.
+/// fn empty<T>(disk: &Disk<T>) {
+///     disk.while_frozen(|frozen| frozen.invalidate());
+///     let _suppressed = disk.suppress_uevents();
+///     disk.set_capacity(0);
+/// }
+/// ```
 #[repr(transparent)]
 pub(crate) struct Disk<T>(Opaque<bindings::gendisk>, PhantomData<T>);
 
@@ -30,12 +43,14 @@ pub(crate) struct Disk<T>(Opaque<bindings::gendisk>, PhantomData<T>);
 unsafe impl<T> Sync for Disk<T> {}
 
 impl<T> Disk<T> {
+    /// Wraps a C pointer.
+    ///
     /// # Safety
     ///
-    /// `disk` must be alive for `'a` and belong to a [`DiskRegistration<T>`](registration::DiskRegistration).
+    /// `disk` must be alive for `'a`, and must belong to a
+    /// [`DiskRegistration<T>`](registration::DiskRegistration).
     pub(in crate::abstractions) unsafe fn from_raw<'a>(disk: *mut bindings::gendisk) -> &'a Self {
-        // SAFETY: The representation is transparent, and the caller guarantees
-        // the rest.
+        // SAFETY: The representation is transparent. The rest holds by the caller's promise.
         unsafe { &*disk.cast() }
     }
 
@@ -44,10 +59,9 @@ impl<T> Disk<T> {
         self.0.get()
     }
 
-    /// Returns the queue of the disk, which lives as long as that. Any context.
+    /// Returns the queue of the disk, which lives as long as the disk. Any context.
     pub(in crate::abstractions) fn queue(&self) -> *mut bindings::request_queue {
-        // SAFETY: By the type invariant the disk is alive; its queue is set
-        // once.
+        // SAFETY: By the type invariant the disk is alive. Its queue does not change.
         unsafe { (*self.as_raw()).queue }
     }
 
@@ -62,7 +76,7 @@ impl<T> Disk<T> {
         unsafe { &raw mut (*self.device()).kobj }
     }
 
-    /// Returns how many openers the disk and its partitions have.
+    /// Returns the number of openers of the disk and its partitions (`disk_openers()`).
     pub(crate) fn openers(&self) -> u32 {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::rust_loop_helper_disk_openers(self.as_raw()) }
@@ -74,14 +88,14 @@ impl<T> Disk<T> {
         unsafe { bindings::rust_loop_helper_queue_logical_block_size(self.queue()) }
     }
 
-    /// Tells user space that something about the disk has changed.
+    /// Sends a change event to user space (`KOBJ_CHANGE`). A failure is ignored, because the
+    /// change itself has succeeded.
     pub(crate) fn uevent_change(&self) {
-        // SAFETY: By the type invariant the disk is alive. A failure to send an
-        // event is not one of what it tells of.
+        // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::kobject_uevent(self.kobject(), bindings::kobject_action_KOBJ_CHANGE) };
     }
 
-    /// Holds back uevents until the guard is dropped.
+    /// Suppresses uevents of the disk until the guard is dropped.
     pub(crate) fn suppress_uevents(&self) -> UeventsSuppressed<'_, T> {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::rust_loop_helper_dev_set_uevent_suppress(self.device(), 1) };
@@ -94,7 +108,7 @@ impl<T> Disk<T> {
         unsafe { bindings::rust_loop_helper_get_capacity(self.as_raw()) }
     }
 
-    /// Sets the capacity, in sectors, and tells user space. May sleep.
+    /// Sets the capacity, in sectors, and sends a change event. May sleep.
     pub(crate) fn set_capacity(&self, sectors: u64) {
         // SAFETY: By the type invariant the disk is alive.
         if !unsafe { bindings::set_capacity_and_notify(self.as_raw(), sectors) } {
@@ -102,20 +116,20 @@ impl<T> Disk<T> {
         }
     }
 
-    /// Makes the disk read-only or writable.
+    /// Makes the disk read-only or writable (`set_disk_ro()`).
     pub(crate) fn set_read_only(&self, read_only: bool) {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::set_disk_ro(self.as_raw(), read_only) };
     }
 
-    /// Tells user space that there is another medium in the disk: raises its
-    /// sequence number and sends an event.
+    /// Increments the sequence number of the disk and sends a media change event to user space
+    /// (`disk_force_media_change()`).
     pub(crate) fn media_changed(&self) {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::disk_force_media_change(self.as_raw()) };
     }
 
-    /// Forgets the size and the cached contents. May sleep.
+    /// Sets the capacity to 0 and drops the page cache (`invalidate_disk()`). May sleep.
     pub(crate) fn invalidate(&self) {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::invalidate_disk(self.as_raw()) };
@@ -125,20 +139,20 @@ impl<T> Disk<T> {
     ///
     /// # Errors
     ///
-    /// That of the first write that has failed since the last call for the same device. It
-    /// has been recorded for callers of `fsync()` as well.
+    /// The error of the first write that has failed since the previous call. It has also been
+    /// recorded for callers of `fsync()`.
     pub(crate) fn sync(&self) -> Result {
         // SAFETY: By the type invariant the disk is alive.
         to_result(unsafe { bindings::rust_loop_helper_disk_sync(self.as_raw()) })
     }
 
-    /// Lets the block layer look for partitions, or not.
+    /// Allows or suppresses partition scans by the block layer (`GD_SUPPRESS_PART_SCAN`).
     pub(crate) fn suppress_partition_scan(&self, suppress: bool) {
         // SAFETY: By the type invariant the disk is alive.
         unsafe { bindings::rust_loop_helper_disk_set_suppress_part_scan(self.as_raw(), suppress) };
     }
 
-    /// Looks for partitions, and lets the block layer do so from now on. Takes `open_mutex`.
+    /// Scans for partitions, and allows the block layer to do so from now on. Takes `open_mutex`.
     /// Sleeps.
     ///
     /// # Errors
@@ -146,25 +160,27 @@ impl<T> Disk<T> {
     /// `EBUSY` if a partition is in use, `ENXIO` if the disk is being removed.
     pub(crate) fn scan_partitions(&self) -> Result {
         // SAFETY: By the type invariant the disk is alive.
-        unsafe {
-            let open_mutex = &raw mut (*self.as_raw()).open_mutex;
-            bindings::mutex_lock(open_mutex);
-            // Under the lock, so that no opener scans before this does.
-            self.suppress_partition_scan(false);
-            let ret = bindings::bdev_disk_changed(self.as_raw(), false);
-            bindings::mutex_unlock(open_mutex);
-            to_result(ret)
-        }
+        let open_mutex = unsafe { &raw mut (*self.as_raw()).open_mutex };
+        // SAFETY: The mutex of a live disk is initialised.
+        unsafe { bindings::mutex_lock(open_mutex) };
+        // Under the lock, so that no opener scans before this call does.
+        self.suppress_partition_scan(false);
+        // SAFETY: The disk is alive, and `open_mutex` is held.
+        let ret = unsafe { bindings::bdev_disk_changed(self.as_raw(), false) };
+        // SAFETY: The mutex was locked above.
+        unsafe { bindings::mutex_unlock(open_mutex) };
+        to_result(ret)
     }
 
-    /// Waits for all I/O under way, and calls `f` while new I/O is held back. Sleeps.
+    /// Freezes the queue, calls `f`, and unfreezes the queue (`blk_mq_freeze_queue()`). Freezing
+    /// waits for I/O in flight and holds back new I/O. Sleeps.
     ///
-    /// A function rather than a guard: with the queue frozen the task must not allocate
-    /// with I/O, which is a flag of the task that guards could restore out of order.
+    /// This is a function rather than a guard. With the queue frozen, allocations of the task must
+    /// not start I/O. This is a flag of the task, which guards could restore out of order.
     pub(crate) fn while_frozen<R>(&self, f: impl FnOnce(&Frozen<'_, T>) -> R) -> R {
         // SAFETY: The queue lives as long as the disk.
         let memflags = unsafe { bindings::rust_loop_helper_blk_mq_freeze_queue(self.queue()) };
-        // INVARIANT: The queue has just been frozen, and is so until `f` has returned.
+        // INVARIANT: The queue is frozen until `f` has returned.
         let ret = f(&Frozen(self, NotThreadSafe));
         // SAFETY: This task has frozen the queue.
         unsafe { bindings::rust_loop_helper_blk_mq_unfreeze_queue(self.queue(), memflags) };
@@ -172,32 +188,33 @@ impl<T> Disk<T> {
     }
 }
 
-/// A disk that somebody is closing.
+/// A disk that is being closed.
 ///
 /// # Invariants
 ///
-/// The disk's `open_mutex` is held.
+/// The current task holds the disk's `open_mutex`.
 #[derive(Clone, Copy)]
 pub(crate) struct Releasing<'a, T>(&'a Disk<T>, NotThreadSafe);
 
 impl<'a, T> Releasing<'a, T> {
+    /// Wraps a disk that is being closed.
+    ///
     /// # Safety
     ///
-    /// The disk's `open_mutex` must be held by the current task for `'a`.
+    /// The current task must hold the disk's `open_mutex` for `'a`.
     pub(super) unsafe fn new(disk: &'a Disk<T>) -> Self {
         // INVARIANT: By the caller's promise.
         Self(disk, NotThreadSafe)
     }
 
-    /// Looks for partitions again. On a disk without capacity this removes all
-    /// there are, those that were added by hand included. Sleeps.
+    /// Scans for partitions again. On a disk without capacity this removes all partitions,
+    /// including those that user space has added. Sleeps.
     ///
     /// # Errors
     ///
     /// As for [`Disk::scan_partitions`].
     pub(crate) fn rescan_partitions(&self) -> Result {
-        // SAFETY: By the type invariants the disk is alive and `open_mutex` is
-        // held.
+        // SAFETY: By the type invariants the disk is alive, and `open_mutex` is held.
         to_result(unsafe { bindings::bdev_disk_changed(self.0.as_raw(), false) })
     }
 }
@@ -210,7 +227,7 @@ impl<T> core::ops::Deref for Releasing<'_, T> {
     }
 }
 
-/// See [`Disk::suppress_uevents`].
+/// Guard of [`Disk::suppress_uevents`].
 pub(crate) struct UeventsSuppressed<'a, T>(&'a Disk<T>);
 
 impl<T> Drop for UeventsSuppressed<'_, T> {
@@ -220,7 +237,7 @@ impl<T> Drop for UeventsSuppressed<'_, T> {
     }
 }
 
-/// See [`Disk::while_frozen`].
+/// A disk in [`Disk::while_frozen`].
 ///
 /// # Invariants
 ///
@@ -228,12 +245,11 @@ impl<T> Drop for UeventsSuppressed<'_, T> {
 pub(crate) struct Frozen<'a, T>(&'a Disk<T>, NotThreadSafe);
 
 impl<T> Frozen<'_, T> {
-    /// Forgets the page cache of the disk and of its partitions, but for dirty pages.
-    /// Sleeps, but for no I/O.
+    /// Drops the page cache of the disk and of its partitions, except for dirty pages
+    /// (`invalidate_bdev()`). Sleeps, but does not wait for I/O.
     ///
-    /// A page with a reference stays. The task that ends write-back has a reference, and
-    /// puts it after it has woken those that wait for the write-back. With the queue frozen
-    /// no task is between the two.
+    /// Pages with a reference stay. The task that ends write-back of a page puts its reference
+    /// after it has woken the waiters. With the queue frozen no task is between these two steps.
     pub(crate) fn invalidate(&self) {
         // SAFETY: By the type invariant of the disk it is alive.
         unsafe { bindings::rust_loop_helper_disk_invalidate(self.0.as_raw()) };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a queue tells the block layer about the device.
+//! Queue limits.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
@@ -12,52 +12,70 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
-/// The limits that a driver sets (`struct queue_limits`).
+/// Limits that a driver sets ([`struct queue_limits`](srctree/include/linux/blkdev.h)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Limits {
     /// Logical, physical and minimum I/O size, in bytes.
     pub(crate) block_size: u32,
-    /// What the addresses and lengths of a transfer's pieces in memory are multiples
-    /// of, in bytes: a power of two, at most a page.
+    /// Alignment of the addresses and lengths of bvecs, in bytes; a power of two, at most a page.
     pub(crate) dma_alignment: u32,
-    /// Whether what is written has to be flushed to be durable.
+    /// Whether written data has to be flushed to be durable (`BLK_FEAT_WRITE_CACHE`).
     pub(crate) write_cache: bool,
-    /// Whether a write can be asked to be durable when it is done.
+    /// Whether the device supports writes that are durable when they are done (`BLK_FEAT_FUA`).
     pub(crate) fua: bool,
-    /// Whether seeking is expensive.
+    /// Whether seeking is expensive (`BLK_FEAT_ROTATIONAL`).
     pub(crate) rotational: bool,
-    /// Whether the memory of a write must not change before the write has been done.
+    /// Whether the memory of a write must not change before the write is done
+    /// (`BLK_FEAT_STABLE_WRITES`).
     pub(crate) stable_writes: bool,
-    /// The most that can be discarded at once, in sectors; 0 for not at all.
+    /// Largest range that can be discarded at once, in sectors; 0 if none can.
     pub(crate) max_discard_sectors: u32,
-    /// The most that can be zeroed at once, in sectors; 0 for not at all.
+    /// Largest range that can be zeroed at once, in sectors; 0 if none can.
     pub(crate) max_write_zeroes_sectors: u32,
-    /// In bytes.
+    /// Size of the units that can be discarded, in bytes.
     pub(crate) discard_granularity: u32,
-    /// Position of the first unit of that size, in bytes.
+    /// Position of the first such unit, in bytes.
     pub(crate) discard_alignment: u32,
 }
 
-/// The limits of a queue, locked for a change.
+/// The limits of a queue, locked for an update.
 ///
-/// Nothing that enters a filesystem may be called while this lives: limits are
-/// also changed with the queue frozen, which waits for I/O.
+/// Nothing that enters a filesystem may be called while this lives. Limits are also updated with
+/// the queue frozen, which waits for I/O.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::block::{
+///     gen_disk::Disk,
+///     queue_limits::Limits, //
+/// };
+/// use kernel::prelude::*;
+///
+/// /// Replaces the limits of a disk while it has no I/O in flight.
+/// fn replace<T>(disk: &Disk<T>, limits: &Limits) -> Result {
+///     let mut update = disk.start_limits_update();
+///     update.set(limits);
+///     disk.while_frozen(|_| update.commit())
+/// }
+/// ```
 pub(crate) struct LimitsUpdate<'a, T> {
     disk: &'a Disk<T>,
     lim: bindings::queue_limits,
-    /// Whether they are not locked any more.
+    /// Whether the limits have been unlocked.
     committed: bool,
-    // The limits lock is a mutex, which belongs to a task.
+    // The lock is a mutex, which belongs to a task.
     _not_send: NotThreadSafe,
 }
 
 impl<T> Disk<T> {
-    /// Locks the limits of the disk's queue. May sleep.
+    /// Locks the limits of the disk's queue (`queue_limits_start_update()`). May sleep.
     pub(crate) fn start_limits_update(&self) -> LimitsUpdate<'_, T> {
+        // SAFETY: The queue lives as long as the disk.
+        let lim = unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue()) };
         LimitsUpdate {
             disk: self,
-            // SAFETY: The queue lives as long as the disk.
-            lim: unsafe { bindings::rust_loop_helper_queue_limits_start_update(self.queue()) },
+            lim,
             committed: false,
             _not_send: NotThreadSafe,
         }
@@ -65,10 +83,11 @@ impl<T> Disk<T> {
 }
 
 impl<T> LimitsUpdate<'_, T> {
-    /// Replaces what a driver sets.
+    /// Replaces all limits that a driver sets.
     pub(crate) fn set(&mut self, limits: &Limits) {
         self.set_block_size(limits.block_size);
-        // A mask. The block layer takes 0 for its default, so 1 is not possible.
+        // The field is a mask. The block layer replaces 0 by its default, so that an alignment
+        // of 1 is not possible.
         self.lim.dma_alignment = limits.dma_alignment.max(2) - 1;
         self.set_feature(
             bindings::RUST_LOOP_CONST_BLK_FEAT_WRITE_CACHE,
@@ -89,9 +108,9 @@ impl<T> LimitsUpdate<'_, T> {
         self.lim.discard_alignment = limits.discard_alignment;
     }
 
-    /// Forgets what user space has set (`/sys/block/NAME/queue/`), but for what
-    /// [`Self::set`] replaces as well: all is as with a new queue. For when the disk shows
-    /// another medium, of another user.
+    /// Resets limits that user space has set (`/sys/block/NAME/queue/`) to those of a new queue,
+    /// except for limits that [`Self::set`] replaces. For a disk that shows another medium, of
+    /// another user.
     pub(crate) fn reset_user(&mut self) {
         self.lim.max_user_sectors = 0;
         self.lim.max_user_discard_sectors = u32::MAX;
@@ -107,7 +126,7 @@ impl<T> LimitsUpdate<'_, T> {
         self.lim.discard_alignment = bytes;
     }
 
-    /// Sets logical, physical and minimum I/O size, in bytes.
+    /// Replaces [`Limits::block_size`].
     pub(crate) fn set_block_size(&mut self, bytes: u32) {
         self.lim.logical_block_size = bytes;
         self.lim.physical_block_size = bytes;
@@ -122,16 +141,16 @@ impl<T> LimitsUpdate<'_, T> {
         }
     }
 
-    /// Makes the change take effect, if it is valid, and unlocks. There must be
-    /// no I/O under way. May sleep.
+    /// Applies the update and unlocks the limits (`queue_limits_commit_update()`). There must be no
+    /// I/O in flight. May sleep.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if the limits are not valid; they are as before then.
+    /// `EINVAL` if the limits are not valid. They are unchanged then.
     pub(crate) fn commit(mut self) -> Result {
         self.committed = true;
         let queue = self.disk.queue();
-        // SAFETY: The queue's limits are locked by us; this unlocks them, and `drop` does not.
+        // SAFETY: This task has locked the limits. The call unlocks them, and `drop` does not.
         to_result(unsafe { bindings::queue_limits_commit_update(queue, &mut self.lim) })?;
         let stable = self.lim.features & bindings::RUST_LOOP_CONST_BLK_FEAT_STABLE_WRITES != 0;
         // SAFETY: By the type invariant the disk is alive.
@@ -143,7 +162,7 @@ impl<T> LimitsUpdate<'_, T> {
 impl<T> Drop for LimitsUpdate<'_, T> {
     fn drop(&mut self) {
         if !self.committed {
-            // SAFETY: The queue's limits are locked by us.
+            // SAFETY: This task has locked the limits.
             unsafe { bindings::rust_loop_helper_queue_limits_cancel_update(self.disk.queue()) };
         }
     }

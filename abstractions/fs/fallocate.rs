@@ -44,6 +44,24 @@ impl BackingFile {
     /// - `EOPNOTSUPP` if the file has no `fallocate` method;
     /// - `EBADF` if it is not open for writing;
     /// - the error of the filesystem.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::abstractions::fs::{
+    ///     BackingFile,
+    ///     FallocateMode, //
+    /// };
+    /// use kernel::prelude::*;
+    ///
+    /// /// Deallocates the first MiB of a file, if the filesystem supports this.
+    /// fn discard(file: &BackingFile) -> Result {
+    ///     if file.has_fallocate() {
+    ///         file.fallocate(FallocateMode::PunchHole, 0, 1 << 20)?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub(crate) fn fallocate(&self, mode: FallocateMode, pos: u64, len: u64) -> Result {
         self.check_open_for_write()?;
         let (pos, len) = (pos.try_into()?, len.try_into()?);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading and writing a file, at once or asynchronously.
+//! Reading and writing a file, synchronously or asynchronously.
 //!
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
@@ -20,33 +20,55 @@ use kernel::{
     prelude::*, //
 };
 
-/// How a file is read or written.
+/// Options of a read or write (`IOCB_*`).
 ///
-/// A file that cannot be accessed so refuses with the errno that `open()` and `preadv2()`
-/// give: `EINVAL` for `direct`, `EOPNOTSUPP` for `nowait`. Its methods are not called then:
-/// they may rely on that.
+/// A file that does not support an option refuses with the errno of `open()` and `preadv2()`:
+/// `EINVAL` for `direct`, `EOPNOTSUPP` for `nowait`. Its methods are not called then, because they
+/// may rely on that.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Access {
-    /// Past the page cache (`IOCB_DIRECT`).
+    /// Bypass the page cache (`IOCB_DIRECT`).
     pub(crate) direct: bool,
-    /// So that what was written is durable when that has been done
-    /// (`IOCB_DSYNC`). Means nothing for reading.
+    /// Make written data durable before the write is done (`IOCB_DSYNC`). No effect on reads.
     pub(crate) dsync: bool,
-    /// Without waiting for data from the device below (`IOCB_NOWAIT`): that is told to
-    /// read, mostly, and the call fails with `EAGAIN`. For a file that
-    /// [can do that](BackingFile::has_nowait).
+    /// Fail with `EAGAIN` instead of waiting for data from the device below (`IOCB_NOWAIT`). Most
+    /// filesystems start to read the data. For files that
+    /// [support this](BackingFile::has_nowait).
     pub(crate) nowait: bool,
-    /// The I/O priority (`IOPRIO_PRIO_VALUE`).
+    /// I/O priority (`IOPRIO_PRIO_VALUE()`).
     pub(crate) ioprio: u16,
 }
 
 impl BackingFile {
-    /// Reads at byte `pos`. Returns how much was read and moves `iter` on by as
-    /// much; 0 means that the file ends there.
+    /// Reads at byte `pos`. Returns the number of bytes, by which `iter` is advanced. 0 means that
+    /// the file ends at `pos`.
     ///
     /// # Errors
     ///
     /// That of the file, or of [`Access`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::abstractions::{
+    ///     block::bvecs::Zeroes,
+    ///     fs::{
+    ///         kiocb::Access,
+    ///         BackingFile, //
+    ///     },
+    /// };
+    /// use kernel::prelude::*;
+    ///
+    /// /// Writes 512 zeroes, and makes them durable.
+    /// fn zero(file: &BackingFile, pos: u64) -> Result<usize> {
+    ///     let zeroes = Zeroes::new();
+    ///     let access = Access {
+    ///         dsync: true,
+    ///         ..Access::default()
+    ///     };
+    ///     file.write(pos, zeroes.part(512).as_source(), access)
+    /// }
+    /// ```
     pub(crate) fn read(
         &self,
         pos: u64,
@@ -54,14 +76,12 @@ impl BackingFile {
         access: Access,
     ) -> Result<usize> {
         let mut iocb = self.kiocb(pos, access)?;
-        // SAFETY: `iocb` is for this file and `iter` for reading. It has no completion
-        // function, so the call is synchronous and nothing refers to `iocb` or `iter`
-        // after it.
+        // SAFETY: `iocb` is for this file, and `iter` is a destination. Without a completion
+        // function the call is synchronous, so nothing refers to `iocb` or `iter` after it.
         to_len(unsafe { self.submit_read(&mut iocb, iter.as_raw()) })
     }
 
-    /// Writes at byte `pos`. Returns how much was written and moves `iter` on by as
-    /// much.
+    /// Writes at byte `pos`. Returns the number of bytes, by which `iter` is advanced.
     ///
     /// # Errors
     ///
@@ -73,18 +93,15 @@ impl BackingFile {
         access: Access,
     ) -> Result<usize> {
         let mut iocb = self.kiocb(pos, access)?;
-        // SAFETY: As for `read`, but that `iter` is for writing. Freeze protection is
-        // given up again.
-        let ret = unsafe {
-            let ret = self.submit_write(&mut iocb, iter.as_raw());
-            Self::end_write(&mut iocb);
-            ret
-        };
+        // SAFETY: As for `read`, with a source. `end_write` is called below.
+        let ret = unsafe { self.submit_write(&mut iocb, iter.as_raw()) };
+        // SAFETY: The write has been submitted, once.
+        unsafe { Self::end_write(&mut iocb) };
         to_len(ret)
     }
 
-    /// Returns a control block for an operation at byte `pos`, which is synchronous
-    /// as long as there is no completion function in it.
+    /// Returns a control block for an operation at byte `pos`. The operation is synchronous unless
+    /// the caller adds a completion function.
     ///
     /// # Errors
     ///
@@ -119,71 +136,71 @@ impl BackingFile {
         })
     }
 
-    /// Makes `iocb`, which is not in use, one for this file. Any context.
+    /// Makes `iocb`, which is not in use, a control block for this file. Any context.
     pub(in crate::abstractions) fn set_file_of(&self, iocb: &mut bindings::kiocb) {
         iocb.ki_filp = self.as_ptr();
     }
 
-    /// Reads what `iter` is for. Returns what `read_iter` does.
+    /// Reads into the memory of `iter`. Returns the result of `read_iter`.
     ///
     /// # Safety
     ///
-    /// `iocb` must be valid and for this file, `iter` must be valid and for reading.
-    /// If `iocb` has a completion function, it and the memory that `iter` goes over
-    /// must stay until this has returned and, if that was `-EIOCBQUEUED`, the function
-    /// has been called.
+    /// - `iocb` must be valid and for this file, `iter` must be valid and a destination.
+    /// - If `iocb` has a completion function, `iocb` and the memory of `iter` must stay until this
+    ///   has returned. If the result is `-EIOCBQUEUED`, they must stay until the completion
+    ///   function has been called.
     pub(in crate::abstractions) unsafe fn submit_read(
         &self,
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: By the type invariant the file has this method. The caller vouches
-        // for the rest.
-        unsafe {
-            match (*self.f_op()).read_iter {
-                Some(read_iter) => read_iter(iocb, iter),
-                None => EINVAL.to_errno() as isize,
-            }
-        }
+        // SAFETY: The file is alive.
+        let Some(read_iter) = (unsafe { (*self.f_op()).read_iter }) else {
+            // By the type invariant the file has this method.
+            return EINVAL.to_errno() as isize;
+        };
+        // SAFETY: By the caller's promise.
+        unsafe { read_iter(iocb, iter) }
     }
 
-    /// Writes what `iter` is for, and protects the filesystem from being frozen
-    /// until [`Self::end_write`]. Returns what `write_iter` does; `-EBADF` if the file
-    /// is not open for writing.
+    /// Writes from the memory of `iter`, and protects the filesystem from being frozen until
+    /// [`Self::end_write`]. Returns the result of `write_iter`; `-EBADF` if the file is not open for
+    /// writing.
     ///
     /// # Safety
     ///
-    /// As for [`Self::submit_read`], with an `iter` for writing. The caller calls
-    /// [`Self::end_write`] when the write has been done, whatever came of it.
+    /// As for [`Self::submit_read`], with a source. The caller must call [`Self::end_write`] when
+    /// the write is done or has failed.
     pub(in crate::abstractions) unsafe fn submit_write(
         &self,
         iocb: *mut bindings::kiocb,
         iter: *mut bindings::iov_iter,
     ) -> isize {
-        // SAFETY: As for `submit_read`; the file is open for writing if the method is
-        // called.
-        unsafe {
-            bindings::rust_loop_helper_kiocb_start_write(iocb);
-            match (*self.f_op()).write_iter {
-                Some(write_iter) if is_open_for_write(&self.file) => write_iter(iocb, iter),
-                _ => EBADF.to_errno() as isize,
+        // SAFETY: By the caller's promise `iocb` is valid and for this file.
+        unsafe { bindings::rust_loop_helper_kiocb_start_write(iocb) };
+        // SAFETY: The file is alive.
+        match unsafe { (*self.f_op()).write_iter } {
+            Some(write_iter) if is_open_for_write(&self.file) => {
+                // SAFETY: By the caller's promise. The file is open for writing.
+                unsafe { write_iter(iocb, iter) }
             }
+            _ => EBADF.to_errno() as isize,
         }
     }
 
-    /// Lets the filesystem be frozen again. Any context.
+    /// Allows freezing the filesystem again. Any context.
     ///
     /// # Safety
     ///
-    /// `iocb` must be valid, and one for which [`Self::submit_write`] was called once
-    /// for each call of this; the file of that must be alive.
+    /// - `iocb` must be valid, and its file must be alive.
+    /// - [`Self::submit_write`] must have been called with it, once for each call of this.
     pub(in crate::abstractions) unsafe fn end_write(iocb: *mut bindings::kiocb) {
         // SAFETY: By the caller's promise.
         unsafe { bindings::rust_loop_helper_kiocb_end_write(iocb) };
     }
 }
 
-/// Returns what `read_iter` and `write_iter` return as a length.
+/// Converts the result of `read_iter` or `write_iter`.
 pub(in crate::abstractions) fn to_len(ret: isize) -> Result<usize> {
     usize::try_from(ret).map_err(|_| Error::from_errno(ret as i32))
 }

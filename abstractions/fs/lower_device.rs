@@ -33,6 +33,18 @@ pub(crate) struct Below {
 
 impl BackingFile {
     /// Returns the limits of the block device below. Any context.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::abstractions::fs::BackingFile;
+    ///
+    /// /// Returns the size of the units that can be discarded, in bytes.
+    /// fn granularity(file: &BackingFile) -> u32 {
+    ///     let below = file.below();
+    ///     below.discard_granularity.max(below.logical_block_size)
+    /// }
+    /// ```
     pub(crate) fn below(&self) -> Below {
         let Some(bdev) = self.device_below().map(NonNull::as_ptr) else {
             return Below::default();

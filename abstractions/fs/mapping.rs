@@ -17,6 +17,20 @@ use kernel::{
 ///
 /// A mapping may be used more than once. It gets its original allocation flags back when the last
 /// use ends.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::fs::NoIoMappings;
+/// use kernel::{
+///     prelude::*,
+///     sync::Arc, //
+/// };
+///
+/// fn create() -> Result<Arc<NoIoMappings>> {
+///     Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)
+/// }
+/// ```
 #[pin_data]
 pub(crate) struct NoIoMappings {
     #[pin]

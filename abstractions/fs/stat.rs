@@ -58,6 +58,21 @@ impl BackingFile {
     /// # Errors
     ///
     /// That of the filesystem.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::abstractions::fs::BackingFile;
+    /// use kernel::prelude::*;
+    ///
+    /// /// Prints the path and size of a file.
+    /// fn describe(file: &BackingFile) -> Result {
+    ///     let mut buf = [0; 64];
+    ///     let path = file.path(&mut buf)?;
+    ///     pr_info!("{path}: {} bytes\n", file.size()?);
+    ///     Ok(())
+    /// }
+    /// ```
     pub(crate) fn size(&self) -> Result<u64> {
         // SAFETY: The file is alive, and so is its inode.
         let cached = || unsafe { bindings::rust_loop_helper_i_size_read(inode(&self.file)) };

@@ -38,6 +38,22 @@ impl BackingFile {
     /// # Errors
     ///
     /// As for [`Self::fsync`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use crate::abstractions::fs::BackingFile;
+    /// use kernel::prelude::*;
+    ///
+    /// /// Makes the data of a file durable, if any is dirty.
+    /// fn sync(file: &BackingFile) -> Result {
+    ///     if file.is_dirty() {
+    ///         file.start_writeback();
+    ///         file.fdatasync()?;
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub(crate) fn fdatasync(&self) -> Result {
         // SAFETY: The file is alive.
         to_result(unsafe { bindings::vfs_fsync(self.as_ptr(), 1) })

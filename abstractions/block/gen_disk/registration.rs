@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Putting a disk into the system.
+//! Adding and deleting disks.
 //!
-//! A [`DiskRegistration`] is the driver's hold on a disk: dropping it takes the
-//! disk out of the system.
+//! A [`DiskRegistration`] owns an added disk. Dropping it deletes the disk. The driver's data for
+//! the disk, an `Arc<T>`, is released by `free_disk` when the last user of the disk is gone.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
@@ -33,38 +33,63 @@ use kernel::{
     types::ForeignOwnable, //
 };
 
-/// The most minor numbers, its own included, that a disk can have.
+/// Largest number of minor numbers of a disk, including its own.
 pub(crate) const DISK_MAX_PARTS: u32 = bindings::DISK_MAX_PARTS;
 
-/// What a disk is to be like.
+/// Properties of a new disk.
 pub(crate) struct DiskOptions<'a> {
-    /// Its name in `/dev`.
+    /// Name in `/dev`.
     pub(crate) name: kernel::fmt::Arguments<'a>,
-    /// Its major number.
+    /// Major number.
     pub(crate) major: u32,
-    /// Its first minor number.
+    /// First minor number.
     pub(crate) minor: u32,
-    /// How many minor numbers are its own, for itself and its partitions. Those of
-    /// further partitions are in a range that all drivers share.
+    /// Number of minor numbers for the disk and its partitions. Further partitions get numbers
+    /// from a range that all drivers share.
     pub(crate) minors: u32,
-    /// Whether the block layer looks for partitions whenever it sees a medium.
+    /// Whether the block layer scans for partitions whenever it sees a medium.
     pub(crate) scan_partitions: bool,
-    /// The most that one request transfers, in sectors.
+    /// Largest request, in sectors.
     pub(crate) max_hw_sectors: u32,
-    /// Its queues.
+    /// Properties of the tag set.
     pub(crate) tags: TagSetOptions,
 }
 
-/// A disk that is in the system while this lives.
+/// An added disk, which is deleted when this is dropped.
 ///
 /// # Invariants
 ///
-/// `disk` has been added, and we hold a reference to it.
+/// `disk` has been added, and this holds a reference to it.
+///
+/// # Examples
+///
+/// ```
+/// use crate::{
+///     abstractions::block::gen_disk::registration::{
+///         DiskOptions,
+///         DiskRegistration, //
+///     },
+///     loop_device::LoopDevice,
+///     loop_worker::Workers,
+/// };
+/// use kernel::{
+///     prelude::*,
+///     sync::Arc, //
+/// };
+///
+/// fn add(
+///     device: Arc<LoopDevice>,
+///     workers: Arc<Workers>,
+///     options: DiskOptions<'_>,
+/// ) -> Result<Pin<KBox<DiskRegistration<LoopDevice>>>> {
+///     KBox::pin_init(DiskRegistration::new(device, workers, options), GFP_KERNEL)
+/// }
+/// ```
 #[pin_data(PinnedDrop)]
 pub(crate) struct DiskRegistration<T: DiskOperations> {
     disk: NonNull<bindings::gendisk>,
     data: Arc<T>,
-    // Dropped after `drop` has deleted the disk, which drains its queue.
+    // These are dropped after `drop` has deleted the disk, which drains the queue.
     queue_data: Arc<<T::Queue as Operations>::QueueData>,
     #[pin]
     tags: TagSet<T::Queue>,
@@ -76,11 +101,12 @@ unsafe impl<T: DiskOperations> Send for DiskRegistration<T> {}
 unsafe impl<T: DiskOperations> Sync for DiskRegistration<T> {}
 
 impl<T: DiskOperations> DiskRegistration<T> {
-    /// Adds a disk, of capacity 0. Sleeps.
+    /// Adds a disk of capacity 0. Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENOMEM`; `EEXIST` or `EBUSY` if the name or the number is taken.
+    /// - `ENOMEM`;
+    /// - `EEXIST` or `EBUSY` if the name or the number is taken.
     pub(crate) fn new<'a>(
         data: Arc<T>,
         queue_data: Arc<<T::Queue as Operations>::QueueData>,
@@ -111,11 +137,11 @@ impl<T: DiskOperations> DiskRegistration<T> {
         let private_data = data.clone().into_foreign();
         // Undone by `free_disk`, once the disk has been added.
         let undo_data = kernel::types::ScopeGuard::new(|| {
-            // SAFETY: This came from `into_foreign`, and nobody has it any more.
+            // SAFETY: The pointer comes from `into_foreign`, and the disk has been freed.
             drop(unsafe { <Arc<T> as ForeignOwnable>::from_foreign(private_data) })
         });
-        // SAFETY: The tag set is initialised; `lim` is valid; the key is static. The tag set and
-        // the queue's data stay until the disk has been deleted, which drains its queue.
+        // SAFETY: The tag set is initialised, `lim` is valid, and the key is static. The tag set
+        // and the data of the queue stay until the disk has been deleted, which drains the queue.
         let disk = from_err_ptr(unsafe {
             bindings::__blk_mq_alloc_disk(
                 tags.as_raw(),
@@ -125,12 +151,12 @@ impl<T: DiskOperations> DiskRegistration<T> {
             )
         })?;
         let undo_disk = kernel::types::ScopeGuard::new(move || {
-            // SAFETY: We hold the only reference. A disk that was not added is
-            // freed without a call to `free_disk`.
+            // SAFETY: This is the only reference. A disk that was not added is freed without a
+            // call of `free_disk`.
             unsafe { bindings::put_disk(disk) }
         });
         {
-            // SAFETY: Nobody else knows of the disk yet.
+            // SAFETY: The disk has not been added, so this is the only reference.
             let disk = unsafe { &mut *disk };
             disk.major = options.major as c_int;
             disk.first_minor = options.minor as c_int;
@@ -148,13 +174,13 @@ impl<T: DiskOperations> DiskRegistration<T> {
         unsafe {
             bindings::rust_loop_helper_disk_set_suppress_part_scan(disk, !options.scan_partitions)
         };
-        // SAFETY: The disk has all that a disk needs.
+        // SAFETY: The disk has been filled in.
         to_result(unsafe {
             bindings::device_add_disk(core::ptr::null_mut(), disk, core::ptr::null_mut())
         })?;
         undo_disk.dismiss();
         undo_data.dismiss();
-        // INVARIANT: It has been added.
+        // INVARIANT: The disk was added above.
         NonNull::new(disk).ok_or(ENOMEM)
     }
 
@@ -172,13 +198,11 @@ impl<T: DiskOperations> DiskRegistration<T> {
 
 #[pinned_drop]
 impl<T: DiskOperations> PinnedDrop for DiskRegistration<T> {
-    /// Waits for I/O under way. Sleeps.
+    /// Waits for I/O in flight. Sleeps.
     fn drop(self: Pin<&mut Self>) {
-        // SAFETY: By the type invariant the disk has been added, and we hold a
-        // reference.
-        unsafe {
-            bindings::del_gendisk(self.disk.as_ptr());
-            bindings::put_disk(self.disk.as_ptr());
-        }
+        // SAFETY: By the type invariant the disk has been added.
+        unsafe { bindings::del_gendisk(self.disk.as_ptr()) };
+        // SAFETY: By the type invariant this holds a reference.
+        unsafe { bindings::put_disk(self.disk.as_ptr()) };
     }
 }
