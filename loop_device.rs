@@ -57,15 +57,17 @@ use self::debugfs::Files;
 use crate::{
     abstractions::{
         block::{
-            disk::{
-                Disk,
+            bdev_ops::{
                 DiskOperations,
                 DiskVTable,
-                IoctlCaller,
-                Releasing, //
+                IoctlCaller, //
             },
             file_io::BvecArrays,
-            registration::DISK_MAX_PARTS,
+            gen_disk::registration::DISK_MAX_PARTS,
+            gen_disk::{
+                Disk,
+                Releasing, //
+            },
         },
         compat::this_module::this_module,
         debugfs::Dir,

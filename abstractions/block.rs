@@ -12,27 +12,3 @@ pub(crate) mod major;
 pub(crate) mod mq;
 pub(crate) mod plug;
 pub(crate) mod queue_limits;
-
-// Former names, until the driver uses the present ones.
-pub(crate) use self::{
-    bvecs as segments,
-    gen_disk::registration,
-    queue_limits as limits, //
-};
-
-/// Former name of two modules.
-pub(crate) mod disk {
-    pub(crate) use super::{
-        bdev::OpenMode,
-        bdev_ops::{
-            DiskOperations,
-            DiskVTable,
-            IoctlCaller, //
-        },
-        gen_disk::{
-            Disk,
-            Frozen,
-            Releasing, //
-        },
-    };
-}

@@ -16,17 +16,17 @@ use super::{
 };
 use crate::abstractions::{
     block::{
+        bvecs::{
+            BvecIter,
+            Direction,
+            PartSpace,
+            Zeroes, //
+        },
         mq::{
             BlkStatus,
             RequestMut,
             RequestRef,
             SECTOR_SIZE, //
-        },
-        segments::{
-            BvecIter,
-            Direction,
-            PartSpace,
-            Zeroes, //
         },
     },
     compat::errno::EOPNOTSUPP,

@@ -18,13 +18,13 @@ use crate::{
     abstractions::{
         block::{
             bdev_file::DeviceFile,
-            disk::{
+            bdev_ops::IoctlCaller,
+            gen_disk::{
                 Disk,
-                IoctlCaller,
                 Releasing, //
             },
-            limits::Limits,
             mq::SECTOR_SIZE,
+            queue_limits::Limits,
         },
         compat::this_module::this_module,
         fs::{

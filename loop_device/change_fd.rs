@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     abstractions::{
-        block::disk::IoctlCaller,
+        block::bdev_ops::IoctlCaller,
         fs::{
             BackingFile,
             Candidate, //

@@ -14,15 +14,15 @@ use super::{
 use crate::{
     abstractions::{
         block::{
+            gen_disk::registration::{
+                DiskOptions,
+                DiskRegistration, //
+            },
             major::{
                 ProbeOperations,
                 ProbeSlot, //
             },
             mq::TagSetOptions,
-            registration::{
-                DiskOptions,
-                DiskRegistration, //
-            },
         },
         compat::{
             errno::ENOSYS,

@@ -4,9 +4,9 @@
 
 use super::LoopDevice;
 use crate::abstractions::{
-    block::disk::{
-        IoctlCaller,
-        OpenMode, //
+    block::{
+        bdev::OpenMode,
+        bdev_ops::IoctlCaller, //
     },
     task,
     uapi::{

@@ -4,11 +4,11 @@
 
 use crate::{
     abstractions::block::{
-        limits::Limits,
         mq::{
             SECTOR_SHIFT,
             SECTOR_SIZE, //
         },
+        queue_limits::Limits,
     },
     backing_file::{
         capabilities::DirectIo,

@@ -9,10 +9,12 @@ use super::{
 };
 use crate::{
     abstractions::{
-        block::disk::{
-            Disk,
-            Frozen,
-            IoctlCaller, //
+        block::{
+            bdev_ops::IoctlCaller,
+            gen_disk::{
+                Disk,
+                Frozen, //
+            }, //
         },
         sync::LockKillable as _,
         uapi::{

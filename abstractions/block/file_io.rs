@@ -14,17 +14,17 @@
 //! [`include/linux/uio.h`](srctree/include/linux/uio.h)
 
 use super::{
+    bvecs::{
+        bio_iter,
+        Dest,
+        Direction,
+        Source, //
+    },
     mq::{
         Op,
         Operations,
         PduVariant,
         Request, //
-    },
-    segments::{
-        bio_iter,
-        Dest,
-        Direction,
-        Source, //
     },
 };
 use crate::abstractions::{

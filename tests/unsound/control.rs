@@ -4,19 +4,19 @@
 use crate::{
     abstractions::{
         block::{
-            disk::IoctlCaller,
+            bdev_ops::IoctlCaller,
+            bvecs::PartSpace, //
             mq::{
                 BlkStatus,
                 Request, //
             },
-            segments::PartSpace, //
         },
         cgroup::Charge,
+        compat::this_module::this_module,
         fs::{
             kiocb::Access,
             BackingFile, //
         },
-        compat::this_module::this_module,
         module::ModuleRef,
         sync::SpinLockIrq,
     },

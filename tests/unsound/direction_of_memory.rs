@@ -4,8 +4,8 @@
 use crate::{
     abstractions::{
         block::{
+            bvecs::PartSpace, //
             mq::Request,
-            segments::PartSpace, //
         },
         fs::{
             kiocb::Access,

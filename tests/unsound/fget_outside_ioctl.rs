@@ -3,7 +3,7 @@
 
 use crate::{
     abstractions::{
-        block::disk::IoctlCaller,
+        block::bdev_ops::IoctlCaller,
         fs::Candidate, //
     },
     loop_device::LoopDevice,

@@ -2,9 +2,11 @@
 //! A queue is used as frozen only while it is.
 
 use crate::{
-    abstractions::block::disk::{
-        Disk,
-        Frozen, //
+    abstractions::block::{
+        gen_disk::{
+            Disk,
+            Frozen, //
+        }, //
     },
     loop_device::LoopDevice,
 };

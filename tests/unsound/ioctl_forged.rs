@@ -2,17 +2,15 @@
 //! Only the block layer says that the current task executes an ioctl.
 
 use crate::{
-    abstractions::block::{
-        bdev::BlockDevice,
-        disk::{
-            IoctlCaller,
-            OpenMode, //
-        },
-    },
+    abstractions::block::{bdev::BlockDevice, bdev::OpenMode, bdev_ops::IoctlCaller},
     loop_device::LoopDevice,
 };
 use kernel::types::NotThreadSafe;
 
 fn forged<'a>(bdev: &'a BlockDevice<LoopDevice>, mode: OpenMode) -> IoctlCaller<'a, LoopDevice> {
-    IoctlCaller { bdev, mode, _not_send: NotThreadSafe } //~ E0451
+    IoctlCaller {
+        bdev,
+        mode,
+        _not_send: NotThreadSafe,
+    } //~ E0451
 }

@@ -3,11 +3,11 @@
 
 use crate::{
     abstractions::block::{
+        bvecs::PartSpace, //
         mq::{
             BlkStatus,
             Request, //
         },
-        segments::PartSpace, //
     },
     loop_cmd::LoopQueue,
 };

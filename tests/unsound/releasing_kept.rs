@@ -2,9 +2,11 @@
 //! Only the task that closes a disk, with `open_mutex` held, rescans its partitions.
 
 use crate::{
-    abstractions::block::disk::{
-        Disk,
-        Releasing, //
+    abstractions::block::{
+        gen_disk::{
+            Disk,
+            Releasing, //
+        }, //
     },
     loop_device::LoopDevice,
 };

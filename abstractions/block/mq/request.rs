@@ -12,7 +12,7 @@
 use super::status::BlkStatus;
 use crate::abstractions::{
     bindings,
-    block::segments::{
+    block::bvecs::{
         Dest,
         Direction,
         Segments,
