@@ -58,10 +58,10 @@ void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec
 }
 
 /*
- * How much of the bio's first segment is done. 7.3 renamed the field
+ * Returns how many bytes of the bio's first bvec are done. 7.3 renamed the field
  * (bi_bvec_done, bi_offset), but not what is computed from it.
  */
-unsigned int rust_loop_helper_bio_segment_done(const struct bio *bio)
+unsigned int rust_loop_helper_bio_bvec_done(const struct bio *bio)
 {
 	return mp_bvec_iter_offset(bio->bi_io_vec, bio->bi_iter) -
 	       bio->bi_io_vec[bio->bi_iter.bi_idx].bv_offset;

@@ -28,7 +28,7 @@ unsigned short rust_loop_helper_req_get_ioprio(struct request *rq);
 unsigned int rust_loop_helper_blk_rq_nr_bvec(struct request *rq);
 void rust_loop_helper_mp_bvec_iter_bvec(const struct bio *bio, const struct bvec_iter *iter,
 					struct bio_vec *bvec);
-unsigned int rust_loop_helper_bio_segment_done(const struct bio *bio);
+unsigned int rust_loop_helper_bio_bvec_done(const struct bio *bio);
 unsigned int rust_loop_helper_bio_nr_bvec(const struct bio *bio);
 void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec_iter *iter,
 					      unsigned int bytes);

@@ -17,9 +17,9 @@ use super::{
 use crate::abstractions::{
     block::{
         bvecs::{
+            BvecBuf,
             BvecIter,
             Direction,
-            PartSpace,
             Zeroes, //
         },
         mq::{
@@ -45,23 +45,23 @@ use kernel::prelude::*;
 pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: Access) -> BlkStatus {
     let file = cmd.file();
     let mut progress = Progress::new(cmd, cmd.file_pos(rq), rq.bytes(), options);
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     if let Some(mut segments) = rq.source() {
         if !options.direct {
             progress.retries.prepare_write();
         }
-        while let Some(mut iter) = segments.next_part(&mut space) {
+        while let Some(mut iter) = segments.next_chunk(&mut space) {
             progress.advance(&mut iter, |iter, pos, options| {
                 let reserve = options.direct && swap::may_use_reserve(cmd, rq);
                 task::with_memory_reserve_if(reserve, || file.write(pos, iter.as_source(), options))
             });
         }
     } else if let Some(mut segments) = rq.dest() {
-        while let Some(mut iter) = segments.next_part(&mut space) {
+        while let Some(mut iter) = segments.next_chunk(&mut space) {
             progress.advance(&mut iter, |iter, pos, options| {
                 file.read(pos, iter.as_dest(), options)
             });
-            iter.zero_rest();
+            iter.zero_remaining();
         }
     }
     progress.finish(rq)
@@ -76,11 +76,11 @@ pub(super) fn read_nowait(cmd: &LoopCmd, rq: &RequestRef) -> bool {
         ..rw_options(rq, false)
     };
     let mut pos = cmd.file_pos(rq);
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     let Some(mut segments) = rq.dest() else {
         return false;
     };
-    while let Some(mut iter) = segments.next_part(&mut space) {
+    while let Some(mut iter) = segments.next_chunk(&mut space) {
         let len = iter.len();
         match cmd.file().read(pos, iter.as_dest(), options) {
             Ok(n) if n == len => pos += n as u64,
@@ -99,7 +99,7 @@ pub(super) fn write_zeroes(cmd: &LoopCmd, pos: u64, len: u32, options: Access) -
     let (file, zeroes) = (cmd.file(), Zeroes::new());
     let mut progress = Progress::new(cmd, pos, len, options);
     while progress.done < len && progress.outcome.is_ok() {
-        let mut iter = zeroes.part((len - progress.done) as usize);
+        let mut iter = zeroes.chunk((len - progress.done) as usize);
         progress.advance(&mut iter, |iter, pos, options| {
             file.write(pos, iter.as_source(), options)
         });

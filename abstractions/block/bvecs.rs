@@ -3,11 +3,11 @@
 //! The memory of a request, as source or destination of file I/O.
 //!
 //! A request is a chain of bios. Each bio has a table of bvecs, of which it may cover only a part:
-//! a bio that was split may begin in the middle of a bvec. [`Segments`] walks the chain and
-//! returns it in parts.
+//! a bio that was split may begin in the middle of a bvec. [`BvecChunks`] walks the chain and
+//! returns it in chunks.
 //!
-//! The most common request has a single bio. It is one part, and its bvecs are used in place. The
-//! bvecs of several bios are gathered in a [`PartSpace`] on the stack. File I/O therefore needs no
+//! The most common request has a single bio. It is one chunk, and its bvecs are used in place. The
+//! bvecs of several bios are gathered in a [`BvecBuf`] on the stack. File I/O therefore needs no
 //! allocation, whatever the shape of the request.
 //!
 //! C headers: [`include/linux/bvec.h`](srctree/include/linux/bvec.h),
@@ -47,17 +47,17 @@ impl Direction for Dest {
     const RAW: u32 = bindings::ITER_DEST;
 }
 
-/// Number of bvecs that are gathered for one part. They take 512 bytes of stack, and cover at least
+/// Number of bvecs that are gathered for one chunk. They take 512 bytes of stack, and cover at least
 /// 128 KiB of data if they are whole pages.
-const SEGMENTS_PER_PART: usize = 32;
+const BVECS_PER_CHUNK: usize = 32;
 
-/// Room for the bvecs of a part.
-pub(crate) struct PartSpace([MaybeUninit<bindings::bio_vec>; SEGMENTS_PER_PART]);
+/// Room for the bvecs of a chunk.
+pub(crate) struct BvecBuf([MaybeUninit<bindings::bio_vec>; BVECS_PER_CHUNK]);
 
-impl PartSpace {
+impl BvecBuf {
     /// Returns uninitialised room.
     pub(crate) fn new() -> Self {
-        Self([MaybeUninit::uninit(); SEGMENTS_PER_PART])
+        Self([MaybeUninit::uninit(); BVECS_PER_CHUNK])
     }
 }
 
@@ -75,8 +75,8 @@ impl PartSpace {
 /// use crate::abstractions::{
 ///     block::bvecs::{
 ///         Dest,
-///         PartSpace,
-///         Segments, //
+///         BvecBuf,
+///         BvecChunks, //
 ///     },
 ///     fs::{
 ///         kiocb::Access,
@@ -86,22 +86,22 @@ impl PartSpace {
 /// use kernel::prelude::*;
 ///
 /// /// Reads a file into the memory of a request, and zeroes the rest.
-/// fn read(file: &BackingFile, mut pos: u64, mut bvecs: Segments<'_, Dest>) -> Result {
-///     let mut space = PartSpace::new();
-///     while let Some(mut iter) = bvecs.next_part(&mut space) {
+/// fn read(file: &BackingFile, mut pos: u64, mut bvecs: BvecChunks<'_, Dest>) -> Result {
+///     let mut space = BvecBuf::new();
+///     while let Some(mut iter) = bvecs.next_chunk(&mut space) {
 ///         pos += file.read(pos, iter.as_dest(), Access::default())? as u64;
-///         iter.zero_rest();
+///         iter.zero_remaining();
 ///     }
 ///     Ok(())
 /// }
 /// ```
-pub(crate) struct Segments<'a, D: Direction> {
+pub(crate) struct BvecChunks<'a, D: Direction> {
     bio: *mut bindings::bio,
     iter: bindings::bvec_iter,
     _p: PhantomData<(&'a (), D)>,
 }
 
-impl<'a, D: Direction> Segments<'a, D> {
+impl<'a, D: Direction> BvecChunks<'a, D> {
     /// Starts a walk.
     ///
     /// # Safety
@@ -132,9 +132,9 @@ impl<'a, D: Direction> Segments<'a, D> {
         next.is_null() && size == self.iter.bi_size
     }
 
-    /// Returns an iterator over the next part of the request, or `None` after the last one.
+    /// Returns an iterator over the next chunk of the request, or `None` after the last one.
     /// `space` is for bvecs that have to be gathered.
-    pub(crate) fn next_part<'s>(&'s mut self, space: &'s mut PartSpace) -> Option<BvecIter<'s, D>> {
+    pub(crate) fn next_chunk<'s>(&'s mut self, space: &'s mut BvecBuf) -> Option<BvecIter<'s, D>> {
         let inner = Opaque::<bindings::iov_iter>::uninit();
         if self.is_one_bio() {
             // SAFETY: By the type invariant the bio is valid during `'a`.
@@ -145,7 +145,7 @@ impl<'a, D: Direction> Segments<'a, D> {
         } else {
             let (mut nr, mut bytes) = (0, 0);
             for slot in &mut space.0 {
-                let Some(vec) = self.next_segment() else {
+                let Some(vec) = self.next_bvec() else {
                     break;
                 };
                 nr += 1;
@@ -175,7 +175,7 @@ impl<'a, D: Direction> Segments<'a, D> {
     /// `vecs` must be valid for writes of `nr` bvecs.
     pub(super) unsafe fn copy_to(mut self, vecs: *mut bindings::bio_vec, nr: usize) {
         for i in 0..nr {
-            let Some(vec) = self.next_segment() else {
+            let Some(vec) = self.next_bvec() else {
                 break;
             };
             // SAFETY: By the caller's promise `vecs` is valid for this write.
@@ -183,7 +183,7 @@ impl<'a, D: Direction> Segments<'a, D> {
         }
     }
 
-    fn next_segment(&mut self) -> Option<bindings::bio_vec> {
+    fn next_bvec(&mut self) -> Option<bindings::bio_vec> {
         while !self.bio.is_null() {
             if self.iter.bi_size != 0 {
                 let mut vec = bindings::bio_vec::default();
@@ -231,7 +231,7 @@ pub(super) unsafe fn bio_iter(bio: *const bindings::bio, direction: u32) -> bind
     // SAFETY: The position of a bio is within its table.
     let table = unsafe { table.add(pos.bi_idx as usize) };
     // SAFETY: By the caller's promise `bio` is valid and has bvecs.
-    let done = unsafe { bindings::rust_loop_helper_bio_segment_done(bio) };
+    let done = unsafe { bindings::rust_loop_helper_bio_bvec_done(bio) };
     // SAFETY: As above, there is a bvec at the position.
     let nr = if unsafe { (*table).bv_len } - done >= pos.bi_size {
         1
@@ -246,7 +246,7 @@ pub(super) unsafe fn bio_iter(bio: *const bindings::bio, direction: u32) -> bind
     iter
 }
 
-/// A position in the memory of a part of a request, which file I/O advances
+/// A position in a chunk of the memory of a request, which file I/O advances
 /// ([`struct iov_iter`](srctree/include/linux/uio.h)).
 ///
 /// # Invariants
@@ -259,14 +259,14 @@ pub(crate) struct BvecIter<'a, D: Direction> {
 }
 
 /// Number of bvecs of [`Zeroes`]. They take 256 bytes of stack, and cover 64 KiB of data.
-const SEGMENTS_OF_ZEROES: usize = 16;
+const ZERO_BVECS: usize = 16;
 
 /// Zeroes as the source of a write. Each bvec refers to the zero page of the kernel.
 ///
 /// # Invariants
 ///
 /// Each bvec is the whole zero page.
-pub(crate) struct Zeroes([bindings::bio_vec; SEGMENTS_OF_ZEROES]);
+pub(crate) struct Zeroes([bindings::bio_vec; ZERO_BVECS]);
 
 impl Zeroes {
     /// Returns zeroes.
@@ -281,7 +281,7 @@ impl Zeroes {
     }
 
     /// Returns an iterator over `bytes` zeroes, or over all of them if there are fewer.
-    pub(crate) fn part(&self, bytes: usize) -> BvecIter<'_, Source> {
+    pub(crate) fn chunk(&self, bytes: usize) -> BvecIter<'_, Source> {
         let bytes = bytes.min(self.0.len() * PAGE_SIZE);
         let inner = Opaque::<bindings::iov_iter>::uninit();
         // SAFETY: `inner` is valid for writes. By the type invariant the bvecs have at least
@@ -375,7 +375,7 @@ impl<'a> BvecIter<'a, Dest> {
     }
 
     /// Zeroes the remaining bytes, if there are any.
-    pub(crate) fn zero_rest(&mut self) {
+    pub(crate) fn zero_remaining(&mut self) {
         if self.len() == 0 {
             return;
         }

@@ -238,7 +238,7 @@ where
         let nr = self.nr_bvecs();
         // SAFETY: The caller guarantees the direction, and by `place_bvecs` the array has room
         // for all bvecs of the request.
-        unsafe { self.segments::<D>().copy_to(vecs, nr) };
+        unsafe { self.bvecs::<D>().copy_to(vecs, nr) };
         let mut iter = bindings::iov_iter::default();
         // SAFETY: The bvecs have just been written, and describe all bytes of the request.
         unsafe { bindings::iov_iter_bvec(&mut iter, D::RAW, vecs, nr, self.bytes() as usize) };

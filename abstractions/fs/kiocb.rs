@@ -66,7 +66,7 @@ impl BackingFile {
     ///         dsync: true,
     ///         ..Access::default()
     ///     };
-    ///     file.write(pos, zeroes.part(512).as_source(), access)
+    ///     file.write(pos, zeroes.chunk(512).as_source(), access)
     /// }
     /// ```
     pub(crate) fn read(

@@ -5,7 +5,7 @@ use crate::{
     abstractions::{
         block::{
             bdev_ops::IoctlCaller,
-            bvecs::PartSpace, //
+            bvecs::BvecBuf, //
             mq::{
                 BlkStatus,
                 Request, //
@@ -30,11 +30,11 @@ fn charges(a: &Charge, b: &Charge) -> u32 {
 }
 
 fn reads(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     let mut segments = read.dest().ok_or(EINVAL)?;
-    let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
+    let mut iter = segments.next_chunk(&mut space).ok_or(EINVAL)?;
     let n = file.read(0, iter.as_dest(), Access::default())?;
-    iter.zero_rest();
+    iter.zero_remaining();
     Ok(n)
 }
 

@@ -4,7 +4,7 @@
 use crate::{
     abstractions::{
         block::{
-            bvecs::PartSpace, //
+            bvecs::BvecBuf, //
             mq::Request,
         },
         fs::{
@@ -17,17 +17,17 @@ use crate::{
 use kernel::prelude::*;
 
 fn reads_into_write(file: &BackingFile, write: &Request<LoopQueue>) -> Result<usize> {
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     let mut segments = write.source().ok_or(EINVAL)?;
-    let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
-    iter.zero_rest(); //~ E0599
+    let mut iter = segments.next_chunk(&mut space).ok_or(EINVAL)?;
+    iter.zero_remaining(); //~ E0599
     let _ = iter.as_dest(); //~ E0599
     file.read(0, iter.as_source(), Access::default()) //~ E0308
 }
 
 fn writes_from_read(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     let mut segments = read.dest().ok_or(EINVAL)?;
-    let mut iter = segments.next_part(&mut space).ok_or(EINVAL)?;
+    let mut iter = segments.next_chunk(&mut space).ok_or(EINVAL)?;
     file.write(0, iter.as_dest(), Access::default()) //~ E0308
 }

@@ -3,7 +3,7 @@
 
 use crate::{
     abstractions::block::{
-        bvecs::PartSpace, //
+        bvecs::BvecBuf, //
         mq::{
             BlkStatus,
             Request, //
@@ -13,18 +13,18 @@ use crate::{
 };
 
 fn ended(rq: Request<LoopQueue>) {
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     if let Some(mut segments) = rq.source() {
         rq.end(BlkStatus::OK); //~ E0505
-        let _ = segments.next_part(&mut space);
+        let _ = segments.next_chunk(&mut space);
     }
 }
 
 fn updated(mut rq: Request<LoopQueue>) {
-    let mut space = PartSpace::new();
+    let mut space = BvecBuf::new();
     let (mut request, _) = rq.parts();
     if let Some(mut segments) = request.dest() {
         request.update(512); //~ E0502
-        let _ = segments.next_part(&mut space);
+        let _ = segments.next_chunk(&mut space);
     }
 }

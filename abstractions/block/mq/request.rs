@@ -13,9 +13,9 @@ use super::status::BlkStatus;
 use crate::abstractions::{
     bindings,
     block::bvecs::{
+        BvecChunks,
         Dest,
         Direction,
-        Segments,
         Source, //
     },
     cgroup::BlkcgCss,
@@ -197,26 +197,26 @@ impl RequestRef {
 
     /// Returns the memory of a write, from its beginning, for one transfer. `None` if the
     /// request is not a write.
-    pub(crate) fn source(&self) -> Option<Segments<'_, Source>> {
+    pub(crate) fn source(&self) -> Option<BvecChunks<'_, Source>> {
         // SAFETY: This is the direction of a write.
-        (self.op() == Op::Write).then(|| unsafe { self.segments() })
+        (self.op() == Op::Write).then(|| unsafe { self.bvecs() })
     }
 
     /// Returns the memory of a read, from its beginning, for one transfer. `None` if the
     /// request is not a read.
-    pub(crate) fn dest(&self) -> Option<Segments<'_, Dest>> {
+    pub(crate) fn dest(&self) -> Option<BvecChunks<'_, Dest>> {
         // SAFETY: This is the direction of a read.
-        (self.op() == Op::Read).then(|| unsafe { self.segments() })
+        (self.op() == Op::Read).then(|| unsafe { self.bvecs() })
     }
 
     /// # Safety
     ///
     /// The request must read or write, in direction `D`.
-    pub(in crate::abstractions::block) unsafe fn segments<D: Direction>(&self) -> Segments<'_, D> {
+    pub(in crate::abstractions::block) unsafe fn bvecs<D: Direction>(&self) -> BvecChunks<'_, D> {
         // SAFETY: By the type invariant the request is valid. The bios of a read or write
         // have segments for all that they transfer, in the direction that the caller vouches
         // for. The request cannot be ended or updated while `self` is borrowed.
-        unsafe { Segments::new((*self.as_raw()).bio) }
+        unsafe { BvecChunks::new((*self.as_raw()).bio) }
     }
 
     /// Returns the bio of a request that consists of a single one.
