@@ -58,14 +58,14 @@ use crate::{
     abstractions::{
         block::{
             bdev_ops::{
-                DiskOperations,
-                DiskVTable,
+                BlockDeviceOperations,
+                BlockDeviceVTable,
                 IoctlCaller, //
             },
             file_io::BvecArrays,
             gen_disk::registration::DISK_MAX_PARTS,
             gen_disk::{
-                Disk,
+                GenDisk,
                 Releasing, //
             },
         },
@@ -293,7 +293,7 @@ impl LoopDevice {
     /// # Errors
     ///
     /// `EBUSY` if it is in use.
-    fn start_deleting(&self, disk: &Disk<Self>) -> Result {
+    fn start_deleting(&self, disk: &GenDisk<Self>) -> Result {
         let mut state = self.state.lock();
         if !matches!(*state, State::Unbound) || disk.openers() > 0 {
             return Err(EBUSY);
@@ -303,15 +303,15 @@ impl LoopDevice {
     }
 }
 
-impl DiskOperations for LoopDevice {
+impl BlockDeviceOperations for LoopDevice {
     type Queue = LoopQueue;
 
-    const VTABLE: &'static DiskVTable<Self> = {
-        static VTABLE: DiskVTable<LoopDevice> = DiskVTable::new(this_module());
+    const VTABLE: &'static BlockDeviceVTable<Self> = {
+        static VTABLE: BlockDeviceVTable<LoopDevice> = BlockDeviceVTable::new(this_module());
         &VTABLE
     };
 
-    fn open(this: ArcBorrow<'_, Self>, _disk: &Disk<Self>) -> Result {
+    fn open(this: ArcBorrow<'_, Self>, _disk: &GenDisk<Self>) -> Result {
         match *this.state.lock() {
             State::Unbound | State::Binding | State::Bound(_) => Ok(()),
             State::Rundown(_) | State::Deleting => Err(ENXIO),

@@ -7,7 +7,7 @@
 
 use super::{
     bindings,
-    block::gen_disk::Disk, //
+    block::gen_disk::GenDisk, //
 };
 use core::{
     marker::PhantomData,
@@ -116,7 +116,7 @@ impl<T> Entry<T> {
 /// ```
 /// use crate::{
 ///     abstractions::{
-///         block::gen_disk::Disk,
+///         block::gen_disk::GenDisk,
 ///         sysfs::{
 ///             Attribute,
 ///             Entry,
@@ -140,7 +140,7 @@ impl<T> Entry<T> {
 /// static ATTRS: [Entry<LoopDevice>; 2] = [ANSWER.entry(), Entry::end()];
 /// static GROUP: Group<LoopDevice> = Group::new(c"example", &ATTRS);
 ///
-/// fn create(disk: &Disk<LoopDevice>) -> Result<GroupRegistration<LoopDevice>> {
+/// fn create(disk: &GenDisk<LoopDevice>) -> Result<GroupRegistration<LoopDevice>> {
 ///     GroupRegistration::new(disk, &GROUP)
 /// }
 /// ```
@@ -179,7 +179,7 @@ unsafe impl<T: 'static> Sync for GroupRegistration<T> {}
 
 impl<T: 'static> GroupRegistration<T> {
     /// Creates the attributes in the directory of `disk`. Sleeps.
-    pub(crate) fn new(disk: &Disk<T>, group: &'static Group<T>) -> Result<Self> {
+    pub(crate) fn new(disk: &GenDisk<T>, group: &'static Group<T>) -> Result<Self> {
         // SAFETY: The disk is alive. The group is static, and its list has an end.
         to_result(unsafe { bindings::sysfs_create_group(disk.kobject(), &group.0) })?;
         // SAFETY: The disk is alive.

@@ -20,7 +20,7 @@ use crate::{
             bdev_file::DeviceFile,
             bdev_ops::IoctlCaller,
             gen_disk::{
-                Disk,
+                GenDisk,
                 Releasing, //
             },
             mq::SECTOR_SIZE,
@@ -245,7 +245,7 @@ impl LoopDevice {
     /// # Errors
     ///
     /// `ENXIO` if there is none.
-    pub(super) fn clear_fd(&self, disk: &Disk<Self>) -> Result {
+    pub(super) fn clear_fd(&self, disk: &GenDisk<Self>) -> Result {
         // A device that is about to lose its file must not be found bound by one
         // that is about to be put on top of it.
         let _validate = self.shared.validate.lock_killable()?;
@@ -293,7 +293,7 @@ impl LoopDevice {
     }
 
     /// Looks for partitions. Called without locks but the change lock.
-    pub(super) fn scan_partitions(&self, disk: &Disk<Self>) {
+    pub(super) fn scan_partitions(&self, disk: &GenDisk<Self>) {
         if let Err(err) = disk.scan_partitions() {
             pr_warn!(
                 "{}: scan for partitions failed ({})\n",

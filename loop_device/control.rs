@@ -15,8 +15,8 @@ use crate::{
     abstractions::{
         block::{
             gen_disk::registration::{
-                DiskOptions,
-                DiskRegistration, //
+                GenDiskOptions,
+                GenDiskRegistration, //
             },
             major::{
                 ProbeOperations,
@@ -113,7 +113,7 @@ enum Slot {
 
 /// A device that exists.
 struct Device {
-    registration: Pin<KBox<DiskRegistration<LoopDevice>>>,
+    registration: Pin<KBox<GenDiskRegistration<LoopDevice>>>,
 }
 
 impl Drop for Device {
@@ -207,10 +207,10 @@ impl Control {
         let device = LoopDevice::new(number, name, self.shared.clone())?;
         let partitions = self.shared.partitions;
         let registration = KBox::pin_init(
-            DiskRegistration::new(
+            GenDiskRegistration::new(
                 device.clone(),
                 device.workers.clone(),
-                DiskOptions {
+                GenDiskOptions {
                     name: fmt!("{}", &*device.name),
                     major: self.major,
                     minor: number * partitions.minors(),

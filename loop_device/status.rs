@@ -12,8 +12,8 @@ use crate::{
         block::{
             bdev_ops::IoctlCaller,
             gen_disk::{
-                Disk,
                 Frozen, //
+                GenDisk,
             }, //
         },
         sync::LockKillable as _,
@@ -68,7 +68,7 @@ impl LoopDevice {
     /// [`Settings::new`]; if another part of the file is to be shown and the page cache of the
     /// device cannot be written back before, or the filesystem does not tell the size of the
     /// file, the error of that. Nothing is changed then.
-    pub(super) fn set_status(&self, disk: &Disk<Self>, info: &LoopInfo64) -> Result {
+    pub(super) fn set_status(&self, disk: &GenDisk<Self>, info: &LoopInfo64) -> Result {
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing()?;
         let settings = Settings::new(info)?;
@@ -120,7 +120,7 @@ impl LoopDevice {
     /// # Errors
     ///
     /// `ENXIO` if the device has no backing file, or that of the filesystem.
-    pub(super) fn update_capacity(&self, disk: &Disk<Self>) -> Result {
+    pub(super) fn update_capacity(&self, disk: &GenDisk<Self>) -> Result {
         let _change = self.change.lock_killable()?;
         let backing = self.bound_backing()?;
         let file_size = backing.file().size()?;
@@ -136,7 +136,7 @@ impl LoopDevice {
     ///
     /// `ENXIO` if the device has no backing file, `EINVAL` if that cannot be used
     /// so with the present offset and block size.
-    pub(super) fn set_direct_io(&self, disk: &Disk<Self>, on: bool) -> Result {
+    pub(super) fn set_direct_io(&self, disk: &GenDisk<Self>, on: bool) -> Result {
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing()?;
         if on == current.is_direct() {

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::gen_disk::Disk;
+use super::gen_disk::GenDisk;
 use crate::abstractions::bindings;
 use core::marker::PhantomData;
 use kernel::{
@@ -65,18 +65,18 @@ impl<T> BlockDevice<T> {
     /// # Safety
     ///
     /// `bdev` must be open for `'a`, and its disk must belong to a
-    /// [`DiskRegistration<T>`](super::registration::DiskRegistration).
+    /// [`GenDiskRegistration<T>`](super::registration::GenDiskRegistration).
     pub(super) unsafe fn from_raw<'a>(bdev: *mut bindings::block_device) -> &'a Self {
         // SAFETY: The representation is transparent. The rest holds by the caller's promise.
         unsafe { &*bdev.cast() }
     }
 
     /// Returns the disk.
-    pub(crate) fn disk(&self) -> &Disk<T> {
+    pub(crate) fn disk(&self) -> &GenDisk<T> {
         // SAFETY: By the type invariant the device is open.
         let disk = unsafe { (*self.0.get()).bd_disk };
         // SAFETY: An open device keeps its disk alive.
-        unsafe { Disk::from_raw(disk) }
+        unsafe { GenDisk::from_raw(disk) }
     }
 
     /// [Claims](Self::claim) the device unless the caller has it open exclusively already, by

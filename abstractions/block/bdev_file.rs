@@ -5,8 +5,8 @@
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
 use super::bdev_ops::{
-    DiskOperations,
-    DiskVTable, //
+    BlockDeviceOperations,
+    BlockDeviceVTable, //
 };
 use crate::abstractions::{
     bindings,
@@ -56,7 +56,7 @@ impl DeviceFile {
     }
 
     /// Returns the driver's data if the device is a disk of `T`, or a partition of one.
-    pub(crate) fn as_disk_of<T: DiskOperations>(&self) -> Option<Arc<T>> {
+    pub(crate) fn as_disk_of<T: BlockDeviceOperations>(&self) -> Option<Arc<T>> {
         let bdev = block_device(&self.0)?;
         // SAFETY: The file keeps the device open.
         unsafe { disk_data(bdev) }
@@ -78,7 +78,7 @@ impl BackingFile {
 
     /// Returns the driver's data of the disk below the file, if that is a disk of `T` or a
     /// partition of one. Any context.
-    pub(crate) fn disk_below<T: DiskOperations>(&self) -> Option<Arc<T>> {
+    pub(crate) fn disk_below<T: BlockDeviceOperations>(&self) -> Option<Arc<T>> {
         let bdev = self.device_below()?;
         // SAFETY: The file keeps the device open.
         unsafe { disk_data(bdev) }
@@ -90,7 +90,9 @@ impl BackingFile {
 /// # Safety
 ///
 /// `bdev` must be open.
-unsafe fn disk_data<T: DiskOperations>(bdev: NonNull<bindings::block_device>) -> Option<Arc<T>> {
+unsafe fn disk_data<T: BlockDeviceOperations>(
+    bdev: NonNull<bindings::block_device>,
+) -> Option<Arc<T>> {
     // SAFETY: By the caller's promise the device is open, which keeps its disk alive.
     let disk = unsafe { (*bdev.as_ptr()).bd_disk };
     // SAFETY: The disk is alive.
@@ -98,7 +100,7 @@ unsafe fn disk_data<T: DiskOperations>(bdev: NonNull<bindings::block_device>) ->
     if !core::ptr::eq(fops, T::VTABLE.fops()) {
         return None;
     }
-    // SAFETY: The address of the table identifies the driver, so `DiskRegistration<T>` has
+    // SAFETY: The address of the table identifies the driver, so `GenDiskRegistration<T>` has
     // registered the disk.
-    Some(unsafe { DiskVTable::<T>::data(disk) }.into())
+    Some(unsafe { BlockDeviceVTable::<T>::data(disk) }.into())
 }

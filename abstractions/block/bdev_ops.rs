@@ -10,7 +10,7 @@ use super::{
         OpenMode, //
     },
     gen_disk::{
-        Disk,
+        GenDisk,
         Releasing, //
     },
     mq::Operations, //
@@ -64,16 +64,16 @@ use kernel::{
 ///     }
 /// }
 /// ```
-pub(crate) trait DiskOperations: Sized + Send + Sync + 'static {
+pub(crate) trait BlockDeviceOperations: Sized + Send + Sync + 'static {
     /// Driver of the queue of the disk.
     type Queue: Operations;
 
     /// The C view of this trait. Each driver must have exactly one static, because its address
     /// identifies the disks of the driver.
-    const VTABLE: &'static DiskVTable<Self>;
+    const VTABLE: &'static BlockDeviceVTable<Self>;
 
     /// Called when the disk is opened.
-    fn open(this: ArcBorrow<'_, Self>, disk: &Disk<Self>) -> Result;
+    fn open(this: ArcBorrow<'_, Self>, disk: &GenDisk<Self>) -> Result;
 
     /// Called when the disk has been closed.
     fn release(this: ArcBorrow<'_, Self>, disk: Releasing<'_, Self>);
@@ -100,20 +100,20 @@ pub(crate) trait DiskOperations: Sized + Send + Sync + 'static {
 /// # Invariants
 ///
 /// The current task executes an ioctl on `bdev`, for as long as this exists.
-pub(crate) struct IoctlCaller<'a, T: DiskOperations> {
+pub(crate) struct IoctlCaller<'a, T: BlockDeviceOperations> {
     bdev: &'a BlockDevice<T>,
     mode: OpenMode,
     _not_send: NotThreadSafe,
 }
 
-impl<'a, T: DiskOperations> IoctlCaller<'a, T> {
+impl<'a, T: BlockDeviceOperations> IoctlCaller<'a, T> {
     /// Returns the block device.
     pub(crate) fn bdev(&self) -> &'a BlockDevice<T> {
         self.bdev
     }
 
     /// Returns the disk of the block device.
-    pub(crate) fn disk(&self) -> &'a Disk<T> {
+    pub(crate) fn disk(&self) -> &'a GenDisk<T> {
         self.bdev.disk()
     }
 
@@ -137,15 +137,15 @@ impl<'a, T: DiskOperations> IoctlCaller<'a, T> {
 
 /// Table of a driver ([`struct block_device_operations`](srctree/include/linux/blkdev.h)).
 #[repr(transparent)]
-pub(crate) struct DiskVTable<T: DiskOperations> {
+pub(crate) struct BlockDeviceVTable<T: BlockDeviceOperations> {
     fops: bindings::block_device_operations,
     _p: PhantomData<fn() -> T>,
 }
 
 // SAFETY: The table has function pointers and a pointer to a module, none of which change.
-unsafe impl<T: DiskOperations> Sync for DiskVTable<T> {}
+unsafe impl<T: BlockDeviceOperations> Sync for BlockDeviceVTable<T> {}
 
-impl<T: DiskOperations> DiskVTable<T> {
+impl<T: BlockDeviceOperations> BlockDeviceVTable<T> {
     /// Returns the C table, which is part of `self`.
     pub(super) fn fops(&self) -> *const bindings::block_device_operations {
         &self.fops
@@ -171,7 +171,7 @@ impl<T: DiskOperations> DiskVTable<T> {
     ///
     /// # Safety
     ///
-    /// `disk` must belong to a [`DiskRegistration<T>`](super::gen_disk::registration::DiskRegistration)
+    /// `disk` must belong to a [`GenDiskRegistration<T>`](super::gen_disk::registration::GenDiskRegistration)
     /// and must not have been freed.
     pub(super) unsafe fn data<'a>(disk: *mut bindings::gendisk) -> ArcBorrow<'a, T> {
         // SAFETY: By the caller's promise the disk is alive.
@@ -191,7 +191,7 @@ impl<T: DiskOperations> DiskVTable<T> {
         _mode: bindings::blk_mode_t,
     ) -> c_int {
         // SAFETY: The block layer passes a live disk, and only disks of `T` have this table.
-        let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
+        let (this, disk) = unsafe { (Self::data(disk), GenDisk::from_raw(disk)) };
         from_result(|| T::open(this, disk).map(|()| 0))
     }
 
@@ -202,7 +202,7 @@ impl<T: DiskOperations> DiskVTable<T> {
     /// Called by the block layer only, with a disk that is being closed.
     unsafe extern "C" fn release_callback(disk: *mut bindings::gendisk) {
         // SAFETY: As for `open_callback`.
-        let (this, disk) = unsafe { (Self::data(disk), Disk::from_raw(disk)) };
+        let (this, disk) = unsafe { (Self::data(disk), GenDisk::from_raw(disk)) };
         // SAFETY: The block layer holds `open_mutex` until this function returns.
         let releasing = unsafe { Releasing::new(disk) };
         T::release(this, releasing);

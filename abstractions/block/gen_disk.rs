@@ -22,33 +22,33 @@ use kernel::{
 /// # Invariants
 ///
 /// A reference to it implies that it is alive and belongs to a
-/// [`DiskRegistration<T>`](registration::DiskRegistration).
+/// [`GenDiskRegistration<T>`](registration::GenDiskRegistration).
 ///
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::block::gen_disk::Disk;
+/// use crate::abstractions::block::gen_disk::GenDisk;
 ///
 /// /// Empties a disk, and forgets what is cached of it.
-/// fn empty<T>(disk: &Disk<T>) {
+/// fn empty<T>(disk: &GenDisk<T>) {
 ///     disk.while_frozen(|frozen| frozen.invalidate());
 ///     let _suppressed = disk.suppress_uevents();
 ///     disk.set_capacity(0);
 /// }
 /// ```
 #[repr(transparent)]
-pub(crate) struct Disk<T>(Opaque<bindings::gendisk>, PhantomData<T>);
+pub(crate) struct GenDisk<T>(Opaque<bindings::gendisk>, PhantomData<T>);
 
 // SAFETY: A disk may be used from any thread.
-unsafe impl<T> Sync for Disk<T> {}
+unsafe impl<T> Sync for GenDisk<T> {}
 
-impl<T> Disk<T> {
+impl<T> GenDisk<T> {
     /// Wraps a C pointer.
     ///
     /// # Safety
     ///
     /// `disk` must be alive for `'a`, and must belong to a
-    /// [`DiskRegistration<T>`](registration::DiskRegistration).
+    /// [`GenDiskRegistration<T>`](registration::GenDiskRegistration).
     pub(in crate::abstractions) unsafe fn from_raw<'a>(disk: *mut bindings::gendisk) -> &'a Self {
         // SAFETY: The representation is transparent. The rest holds by the caller's promise.
         unsafe { &*disk.cast() }
@@ -194,7 +194,7 @@ impl<T> Disk<T> {
 ///
 /// The current task holds the disk's `open_mutex`.
 #[derive(Clone, Copy)]
-pub(crate) struct Releasing<'a, T>(&'a Disk<T>, NotThreadSafe);
+pub(crate) struct Releasing<'a, T>(&'a GenDisk<T>, NotThreadSafe);
 
 impl<'a, T> Releasing<'a, T> {
     /// Wraps a disk that is being closed.
@@ -202,7 +202,7 @@ impl<'a, T> Releasing<'a, T> {
     /// # Safety
     ///
     /// The current task must hold the disk's `open_mutex` for `'a`.
-    pub(super) unsafe fn new(disk: &'a Disk<T>) -> Self {
+    pub(super) unsafe fn new(disk: &'a GenDisk<T>) -> Self {
         // INVARIANT: By the caller's promise.
         Self(disk, NotThreadSafe)
     }
@@ -212,7 +212,7 @@ impl<'a, T> Releasing<'a, T> {
     ///
     /// # Errors
     ///
-    /// As for [`Disk::scan_partitions`].
+    /// As for [`GenDisk::scan_partitions`].
     pub(crate) fn rescan_partitions(&self) -> Result {
         // SAFETY: By the type invariants the disk is alive, and `open_mutex` is held.
         to_result(unsafe { bindings::bdev_disk_changed(self.0.as_raw(), false) })
@@ -220,15 +220,15 @@ impl<'a, T> Releasing<'a, T> {
 }
 
 impl<T> core::ops::Deref for Releasing<'_, T> {
-    type Target = Disk<T>;
+    type Target = GenDisk<T>;
 
-    fn deref(&self) -> &Disk<T> {
+    fn deref(&self) -> &GenDisk<T> {
         self.0
     }
 }
 
-/// Guard of [`Disk::suppress_uevents`].
-pub(crate) struct UeventsSuppressed<'a, T>(&'a Disk<T>);
+/// Guard of [`GenDisk::suppress_uevents`].
+pub(crate) struct UeventsSuppressed<'a, T>(&'a GenDisk<T>);
 
 impl<T> Drop for UeventsSuppressed<'_, T> {
     fn drop(&mut self) {
@@ -237,12 +237,12 @@ impl<T> Drop for UeventsSuppressed<'_, T> {
     }
 }
 
-/// A disk in [`Disk::while_frozen`].
+/// A disk in [`GenDisk::while_frozen`].
 ///
 /// # Invariants
 ///
 /// The queue of the disk is frozen.
-pub(crate) struct Frozen<'a, T>(&'a Disk<T>, NotThreadSafe);
+pub(crate) struct Frozen<'a, T>(&'a GenDisk<T>, NotThreadSafe);
 
 impl<T> Frozen<'_, T> {
     /// Drops the page cache of the disk and of its partitions, except for dirty pages

@@ -4,7 +4,7 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::gen_disk::Disk;
+use super::gen_disk::GenDisk;
 use crate::abstractions::bindings;
 use kernel::{
     error::to_result,
@@ -47,20 +47,20 @@ pub(crate) struct Limits {
 ///
 /// ```
 /// use crate::abstractions::block::{
-///     gen_disk::Disk,
+///     gen_disk::GenDisk,
 ///     queue_limits::Limits, //
 /// };
 /// use kernel::prelude::*;
 ///
 /// /// Replaces the limits of a disk while it has no I/O in flight.
-/// fn replace<T>(disk: &Disk<T>, limits: &Limits) -> Result {
+/// fn replace<T>(disk: &GenDisk<T>, limits: &Limits) -> Result {
 ///     let mut update = disk.start_limits_update();
 ///     update.set(limits);
 ///     disk.while_frozen(|_| update.commit())
 /// }
 /// ```
 pub(crate) struct LimitsUpdate<'a, T> {
-    disk: &'a Disk<T>,
+    disk: &'a GenDisk<T>,
     lim: bindings::queue_limits,
     /// Whether the limits have been unlocked.
     committed: bool,
@@ -68,7 +68,7 @@ pub(crate) struct LimitsUpdate<'a, T> {
     _not_send: NotThreadSafe,
 }
 
-impl<T> Disk<T> {
+impl<T> GenDisk<T> {
     /// Locks the limits of the disk's queue (`queue_limits_start_update()`). May sleep.
     pub(crate) fn start_limits_update(&self) -> LimitsUpdate<'_, T> {
         // SAFETY: The queue lives as long as the disk.

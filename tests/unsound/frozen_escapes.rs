@@ -4,18 +4,18 @@
 use crate::{
     abstractions::block::{
         gen_disk::{
-            Disk,
             Frozen, //
+            GenDisk,
         }, //
     },
     loop_device::LoopDevice,
 };
 
-fn escapes(disk: &Disk<LoopDevice>) {
+fn escapes(disk: &GenDisk<LoopDevice>) {
     let frozen = disk.while_frozen(|frozen| frozen); //~ lifetime
     frozen.invalidate();
 }
 
-fn no_guard<'a>(disk: &'a Disk<LoopDevice>) -> Frozen<'a, LoopDevice> {
+fn no_guard<'a>(disk: &'a GenDisk<LoopDevice>) -> Frozen<'a, LoopDevice> {
     disk.freeze() //~ E0599
 }

@@ -4,7 +4,7 @@
 use crate::{
     abstractions::block::{
         gen_disk::{
-            Disk,
+            GenDisk,
             Releasing, //
         }, //
     },
@@ -12,7 +12,7 @@ use crate::{
 };
 use kernel::types::NotThreadSafe;
 
-fn forged(disk: &Disk<LoopDevice>) {
+fn forged(disk: &GenDisk<LoopDevice>) {
     let releasing = Releasing(disk, NotThreadSafe); //~ E0423
     let _ = releasing.rescan_partitions();
 }

@@ -2,16 +2,16 @@
 
 //! Adding and deleting disks.
 //!
-//! A [`DiskRegistration`] owns an added disk. Dropping it deletes the disk. The driver's data for
+//! A [`GenDiskRegistration`] owns an added disk. Dropping it deletes the disk. The driver's data for
 //! the disk, an `Arc<T>`, is released by `free_disk` when the last user of the disk is gone.
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use super::Disk;
+use super::GenDisk;
 use crate::abstractions::{
     bindings,
     block::{
-        bdev_ops::DiskOperations,
+        bdev_ops::BlockDeviceOperations,
         mq::{
             Operations,
             TagSet,
@@ -37,7 +37,7 @@ use kernel::{
 pub(crate) const DISK_MAX_PARTS: u32 = bindings::DISK_MAX_PARTS;
 
 /// Properties of a new disk.
-pub(crate) struct DiskOptions<'a> {
+pub(crate) struct GenDiskOptions<'a> {
     /// Name in `/dev`.
     pub(crate) name: kernel::fmt::Arguments<'a>,
     /// Major number.
@@ -66,8 +66,8 @@ pub(crate) struct DiskOptions<'a> {
 /// ```
 /// use crate::{
 ///     abstractions::block::gen_disk::registration::{
-///         DiskOptions,
-///         DiskRegistration, //
+///         GenDiskOptions,
+///         GenDiskRegistration, //
 ///     },
 ///     loop_device::LoopDevice,
 ///     loop_worker::Workers,
@@ -80,13 +80,13 @@ pub(crate) struct DiskOptions<'a> {
 /// fn add(
 ///     device: Arc<LoopDevice>,
 ///     workers: Arc<Workers>,
-///     options: DiskOptions<'_>,
-/// ) -> Result<Pin<KBox<DiskRegistration<LoopDevice>>>> {
-///     KBox::pin_init(DiskRegistration::new(device, workers, options), GFP_KERNEL)
+///     options: GenDiskOptions<'_>,
+/// ) -> Result<Pin<KBox<GenDiskRegistration<LoopDevice>>>> {
+///     KBox::pin_init(GenDiskRegistration::new(device, workers, options), GFP_KERNEL)
 /// }
 /// ```
 #[pin_data(PinnedDrop)]
-pub(crate) struct DiskRegistration<T: DiskOperations> {
+pub(crate) struct GenDiskRegistration<T: BlockDeviceOperations> {
     disk: NonNull<bindings::gendisk>,
     data: Arc<T>,
     // These are dropped after `drop` has deleted the disk, which drains the queue.
@@ -96,11 +96,11 @@ pub(crate) struct DiskRegistration<T: DiskOperations> {
 }
 
 // SAFETY: A disk may be used and deleted from any thread.
-unsafe impl<T: DiskOperations> Send for DiskRegistration<T> {}
+unsafe impl<T: BlockDeviceOperations> Send for GenDiskRegistration<T> {}
 // SAFETY: A disk may be used from any thread.
-unsafe impl<T: DiskOperations> Sync for DiskRegistration<T> {}
+unsafe impl<T: BlockDeviceOperations> Sync for GenDiskRegistration<T> {}
 
-impl<T: DiskOperations> DiskRegistration<T> {
+impl<T: BlockDeviceOperations> GenDiskRegistration<T> {
     /// Adds a disk of capacity 0. Sleeps.
     ///
     /// # Errors
@@ -110,7 +110,7 @@ impl<T: DiskOperations> DiskRegistration<T> {
     pub(crate) fn new<'a>(
         data: Arc<T>,
         queue_data: Arc<<T::Queue as Operations>::QueueData>,
-        options: DiskOptions<'a>,
+        options: GenDiskOptions<'a>,
     ) -> impl PinInit<Self, Error> + use<'a, T> {
         try_pin_init!(&this in Self {
             tags <- TagSet::new(options.tags),
@@ -128,7 +128,7 @@ impl<T: DiskOperations> DiskRegistration<T> {
         tags: &TagSet<T::Queue>,
         data: &Arc<T>,
         queue_data: &Arc<<T::Queue as Operations>::QueueData>,
-        options: &DiskOptions<'_>,
+        options: &GenDiskOptions<'_>,
     ) -> Result<NonNull<bindings::gendisk>> {
         let mut lim = bindings::queue_limits {
             max_hw_sectors: options.max_hw_sectors,
@@ -190,14 +190,14 @@ impl<T: DiskOperations> DiskRegistration<T> {
     }
 
     /// Returns the disk.
-    pub(crate) fn disk(&self) -> &Disk<T> {
+    pub(crate) fn disk(&self) -> &GenDisk<T> {
         // SAFETY: By the type invariant the disk is alive.
-        unsafe { Disk::from_raw(self.disk.as_ptr()) }
+        unsafe { GenDisk::from_raw(self.disk.as_ptr()) }
     }
 }
 
 #[pinned_drop]
-impl<T: DiskOperations> PinnedDrop for DiskRegistration<T> {
+impl<T: BlockDeviceOperations> PinnedDrop for GenDiskRegistration<T> {
     /// Waits for I/O in flight. Sleeps.
     fn drop(self: Pin<&mut Self>) {
         // SAFETY: By the type invariant the disk has been added.
