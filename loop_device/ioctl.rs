@@ -5,7 +5,7 @@
 use super::LoopDevice;
 use crate::abstractions::{
     block::{
-        bdev::OpenMode,
+        bdev::BlkMode,
         bdev_ops::IoctlCaller, //
     },
     task,
@@ -118,7 +118,7 @@ pub(super) fn compat(
     }
 }
 
-fn may_change(mode: OpenMode) -> Result {
+fn may_change(mode: BlkMode) -> Result {
     match mode.is_write() || task::capable_sys_admin() {
         true => Ok(()),
         false => Err(EPERM),

@@ -16,9 +16,9 @@ use kernel::{
 /// Mode in which a block device was opened
 /// ([`blk_mode_t`](srctree/include/linux/blkdev.h)).
 #[derive(Clone, Copy)]
-pub(crate) struct OpenMode(bindings::blk_mode_t);
+pub(crate) struct BlkMode(bindings::blk_mode_t);
 
-impl OpenMode {
+impl BlkMode {
     /// Wraps the C value.
     pub(super) fn from_raw(mode: bindings::blk_mode_t) -> Self {
         Self(mode)
@@ -47,12 +47,12 @@ impl OpenMode {
 /// ```
 /// use crate::abstractions::block::bdev::{
 ///     BlockDevice,
-///     OpenMode, //
+///     BlkMode, //
 /// };
 /// use kernel::prelude::*;
 ///
 /// /// Calls `f` while no other file can open the device exclusively.
-/// fn exclusively<T>(bdev: &BlockDevice<T>, mode: OpenMode, f: impl FnOnce()) -> Result {
+/// fn exclusively<T>(bdev: &BlockDevice<T>, mode: BlkMode, f: impl FnOnce()) -> Result {
 ///     let _claim = bdev.claim_unless(mode)?;
 ///     f();
 ///     Ok(())
@@ -85,7 +85,7 @@ impl<T> BlockDevice<T> {
     /// # Errors
     ///
     /// `EBUSY` if another file has it open exclusively.
-    pub(crate) fn claim_unless(&self, mode: OpenMode) -> Result<Option<Claim<'_, T>>> {
+    pub(crate) fn claim_unless(&self, mode: BlkMode) -> Result<Option<Claim<'_, T>>> {
         if mode.is_exclusive() {
             Ok(None)
         } else {

@@ -6,8 +6,8 @@
 
 use super::{
     bdev::{
+        BlkMode, //
         BlockDevice,
-        OpenMode, //
     },
     gen_disk::{
         GenDisk,
@@ -102,7 +102,7 @@ pub(crate) trait BlockDeviceOperations: Sized + Send + Sync + 'static {
 /// The current task executes an ioctl on `bdev`, for as long as this exists.
 pub(crate) struct IoctlCaller<'a, T: BlockDeviceOperations> {
     bdev: &'a BlockDevice<T>,
-    mode: OpenMode,
+    mode: BlkMode,
     _not_send: NotThreadSafe,
 }
 
@@ -118,7 +118,7 @@ impl<'a, T: BlockDeviceOperations> IoctlCaller<'a, T> {
     }
 
     /// Returns the mode in which the block device was opened.
-    pub(crate) fn mode(&self) -> OpenMode {
+    pub(crate) fn mode(&self) -> BlkMode {
         self.mode
     }
 
@@ -224,7 +224,7 @@ impl<T: BlockDeviceOperations> BlockDeviceVTable<T> {
         let caller = IoctlCaller {
             // SAFETY: By the caller's promise the device is open.
             bdev: unsafe { BlockDevice::from_raw(bdev) },
-            mode: OpenMode::from_raw(mode),
+            mode: BlkMode::from_raw(mode),
             _not_send: NotThreadSafe,
         };
         (this, caller)

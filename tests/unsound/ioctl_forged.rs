@@ -2,12 +2,12 @@
 //! Only the block layer says that the current task executes an ioctl.
 
 use crate::{
-    abstractions::block::{bdev::BlockDevice, bdev::OpenMode, bdev_ops::IoctlCaller},
+    abstractions::block::{bdev::BlkMode, bdev::BlockDevice, bdev_ops::IoctlCaller},
     loop_device::LoopDevice,
 };
 use kernel::types::NotThreadSafe;
 
-fn forged<'a>(bdev: &'a BlockDevice<LoopDevice>, mode: OpenMode) -> IoctlCaller<'a, LoopDevice> {
+fn forged<'a>(bdev: &'a BlockDevice<LoopDevice>, mode: BlkMode) -> IoctlCaller<'a, LoopDevice> {
     IoctlCaller {
         bdev,
         mode,
