@@ -148,12 +148,12 @@ impl BackingFile {
         })
     }
 
-    /// Returns whether the file supports [`nowait`](kiocb::Access::nowait) (`FMODE_NOWAIT`).
+    /// Returns whether the file supports [`nowait`](kiocb::RwOptions::nowait) (`FMODE_NOWAIT`).
     pub(crate) fn has_nowait(&self) -> bool {
         self.has_mode(bindings::RUST_LOOP_CONST_FMODE_NOWAIT)
     }
 
-    /// Returns whether the file supports [`direct`](kiocb::Access::direct) I/O
+    /// Returns whether the file supports [`direct`](kiocb::RwOptions::direct) I/O
     /// (`FMODE_CAN_ODIRECT`).
     pub(crate) fn has_direct(&self) -> bool {
         self.has_mode(bindings::RUST_LOOP_CONST_FMODE_CAN_ODIRECT)

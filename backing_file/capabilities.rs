@@ -49,7 +49,7 @@ pub(super) fn direct_io(file: &BackingFile) -> DirectIo {
     }
 }
 
-/// Returns whether a [durable](crate::abstractions::fs::kiocb::Access::dsync) write is durable
+/// Returns whether a [durable](crate::abstractions::fs::kiocb::RwOptions::dsync) write is durable
 /// when it is done, synchronous or not, direct or not.
 ///
 /// Other filesystems need a flush after the write:

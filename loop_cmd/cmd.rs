@@ -16,7 +16,7 @@ use crate::{
         },
         cgroup::Charge,
         fs::{
-            kiocb::Access,
+            kiocb::RwOptions,
             BackingFile, //
         },
         time::Nanos,
@@ -162,8 +162,8 @@ pub(super) fn complete(rq: Request<LoopQueue>, status: BlkStatus) {
 }
 
 /// Returns the options for reading or writing the data of `rq`.
-pub(super) fn rw_options(rq: &RequestRef, is_direct: bool) -> Access {
-    Access {
+pub(super) fn rw_options(rq: &RequestRef, is_direct: bool) -> RwOptions {
+    RwOptions {
         direct: is_direct,
         dsync: rq.is_fua(),
         nowait: false,

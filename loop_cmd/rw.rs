@@ -31,7 +31,7 @@ use crate::abstractions::{
     },
     compat::errno::EOPNOTSUPP,
     fs::{
-        kiocb::Access,
+        kiocb::RwOptions,
         BackingFile, //
     },
     task,
@@ -42,7 +42,7 @@ use kernel::prelude::*;
 ///
 /// Where the file ends early, because it has been truncated, missing bytes read as zeroes and
 /// fail with an I/O error. The sectors before them succeed.
-pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: Access) -> BlkStatus {
+pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> BlkStatus {
     let file = cmd.file();
     let mut progress = Progress::new(cmd, cmd.file_pos(rq), rq.bytes(), options);
     let mut space = BvecBuf::new();
@@ -71,7 +71,7 @@ pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: Acces
 /// The file starts to read the first part that is missing. Sleeps, but not for that. The file
 /// must [support `IOCB_NOWAIT`](BackingFile::has_nowait).
 pub(super) fn read_nowait(cmd: &LoopCmd, rq: &RequestRef) -> bool {
-    let options = Access {
+    let options = RwOptions {
         nowait: true,
         ..rw_options(rq, false)
     };
@@ -95,7 +95,7 @@ pub(super) fn read_nowait(cmd: &LoopCmd, rq: &RequestRef) -> bool {
 /// # Errors
 ///
 /// That of the file.
-pub(super) fn write_zeroes(cmd: &LoopCmd, pos: u64, len: u32, options: Access) -> Result {
+pub(super) fn write_zeroes(cmd: &LoopCmd, pos: u64, len: u32, options: RwOptions) -> Result {
     let (file, zeroes) = (cmd.file(), Zeroes::new());
     let mut progress = Progress::new(cmd, pos, len, options);
     while progress.done < len && progress.outcome.is_ok() {
@@ -126,14 +126,14 @@ struct Progress<'a> {
     /// After an error nothing more is transferred.
     outcome: Result,
     /// `direct` is cleared once direct I/O does not work.
-    options: Access,
+    options: RwOptions,
     /// The position in the file from which on direct I/O was replaced by buffered I/O.
     fell_back: Option<u64>,
     retries: Retries<'a>,
 }
 
 impl<'r> Progress<'r> {
-    fn new(cmd: &'r LoopCmd, pos: u64, bytes: u32, options: Access) -> Self {
+    fn new(cmd: &'r LoopCmd, pos: u64, bytes: u32, options: RwOptions) -> Self {
         Self {
             file: cmd.file(),
             pos,
@@ -162,7 +162,7 @@ impl<'r> Progress<'r> {
     fn advance<'a, D: Direction>(
         &mut self,
         iter: &mut BvecIter<'a, D>,
-        step: impl Fn(&mut BvecIter<'a, D>, u64, Access) -> Result<usize>,
+        step: impl Fn(&mut BvecIter<'a, D>, u64, RwOptions) -> Result<usize>,
     ) {
         while iter.len() != 0 && self.outcome.is_ok() {
             let (before, left) = (iter.save(), iter.len());

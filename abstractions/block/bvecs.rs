@@ -79,7 +79,7 @@ impl BvecBuf {
 ///         BvecChunks, //
 ///     },
 ///     fs::{
-///         kiocb::Access,
+///         kiocb::RwOptions,
 ///         BackingFile, //
 ///     },
 /// };
@@ -89,7 +89,7 @@ impl BvecBuf {
 /// fn read(file: &BackingFile, mut pos: u64, mut bvecs: BvecChunks<'_, Dest>) -> Result {
 ///     let mut space = BvecBuf::new();
 ///     while let Some(mut iter) = bvecs.next_chunk(&mut space) {
-///         pos += file.read(pos, iter.as_dest(), Access::default())? as u64;
+///         pos += file.read(pos, iter.as_dest(), RwOptions::default())? as u64;
 ///         iter.zero_remaining();
 ///     }
 ///     Ok(())

@@ -32,7 +32,7 @@ use crate::abstractions::{
     fs::{
         kiocb::{
             to_len,
-            Access, //
+            RwOptions, //
         },
         BackingFile, //
     },
@@ -163,14 +163,14 @@ where
     ///
     /// The request comes back if there is no memory for its bvecs, if it has too many of them,
     /// if it is neither a read nor a write, or if the file cannot be accessed so, see
-    /// [`Access`].
-    pub(crate) fn submit_file_io(self, pos: u64, access: Access) -> Result<(), Self> {
+    /// [`RwOptions`].
+    pub(crate) fn submit_file_io(self, pos: u64, options: RwOptions) -> Result<(), Self> {
         let is_write = match self.op() {
             Op::Read => false,
             Op::Write => true,
             _ => return Err(self),
         };
-        let Ok(mut iocb) = self.data().file().kiocb(pos, access) else {
+        let Ok(mut iocb) = self.data().file().kiocb(pos, options) else {
             return Err(self);
         };
         iocb.ki_complete = Some(Self::kiocb_callback);

@@ -26,7 +26,7 @@ use kernel::{
 /// `EINVAL` for `direct`, `EOPNOTSUPP` for `nowait`. Its methods are not called then, because they
 /// may rely on that.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Access {
+pub(crate) struct RwOptions {
     /// Bypass the page cache (`IOCB_DIRECT`).
     pub(crate) direct: bool,
     /// Make written data durable before the write is done (`IOCB_DSYNC`). No effect on reads.
@@ -45,7 +45,7 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// That of the file, or of [`Access`].
+    /// That of the file, or of [`RwOptions`].
     ///
     /// # Examples
     ///
@@ -53,7 +53,7 @@ impl BackingFile {
     /// use crate::abstractions::{
     ///     block::bvecs::Zeroes,
     ///     fs::{
-    ///         kiocb::Access,
+    ///         kiocb::RwOptions,
     ///         BackingFile, //
     ///     },
     /// };
@@ -62,20 +62,20 @@ impl BackingFile {
     /// /// Writes 512 zeroes, and makes them durable.
     /// fn zero(file: &BackingFile, pos: u64) -> Result<usize> {
     ///     let zeroes = Zeroes::new();
-    ///     let access = Access {
+    ///     let options = RwOptions {
     ///         dsync: true,
-    ///         ..Access::default()
+    ///         ..RwOptions::default()
     ///     };
-    ///     file.write(pos, zeroes.chunk(512).as_source(), access)
+    ///     file.write(pos, zeroes.chunk(512).as_source(), options)
     /// }
     /// ```
     pub(crate) fn read(
         &self,
         pos: u64,
         iter: &mut IovIterDest<'_>,
-        access: Access,
+        options: RwOptions,
     ) -> Result<usize> {
-        let mut iocb = self.kiocb(pos, access)?;
+        let mut iocb = self.kiocb(pos, options)?;
         // SAFETY: `iocb` is for this file, and `iter` is a destination. Without a completion
         // function the call is synchronous, so nothing refers to `iocb` or `iter` after it.
         to_len(unsafe { self.submit_read(&mut iocb, iter.as_raw()) })
@@ -85,14 +85,14 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// That of the file, or of [`Access`]; `EBADF` if it is not open for writing.
+    /// That of the file, or of [`RwOptions`]; `EBADF` if it is not open for writing.
     pub(crate) fn write(
         &self,
         pos: u64,
         iter: &mut IovIterSource<'_>,
-        access: Access,
+        options: RwOptions,
     ) -> Result<usize> {
-        let mut iocb = self.kiocb(pos, access)?;
+        let mut iocb = self.kiocb(pos, options)?;
         // SAFETY: As for `read`, with a source. `end_write` is called below.
         let ret = unsafe { self.submit_write(&mut iocb, iter.as_raw()) };
         // SAFETY: The write has been submitted, once.
@@ -105,23 +105,23 @@ impl BackingFile {
     ///
     /// # Errors
     ///
-    /// `EINVAL` if no file has such a position, and those of [`Access`].
+    /// `EINVAL` if no file has such a position, and those of [`RwOptions`].
     pub(in crate::abstractions) fn kiocb(
         &self,
         pos: u64,
-        access: Access,
+        options: RwOptions,
     ) -> Result<bindings::kiocb> {
         let mut ki_flags = 0;
-        if access.direct {
+        if options.direct {
             if !self.has_direct() {
                 return Err(EINVAL);
             }
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DIRECT;
         }
-        if access.dsync {
+        if options.dsync {
             ki_flags |= bindings::RUST_LOOP_CONST_IOCB_DSYNC;
         }
-        if access.nowait {
+        if options.nowait {
             if !self.has_nowait() {
                 return Err(EOPNOTSUPP);
             }
@@ -131,7 +131,7 @@ impl BackingFile {
             ki_filp: self.as_ptr(),
             ki_pos: pos.try_into()?,
             ki_flags,
-            ki_ioprio: access.ioprio,
+            ki_ioprio: options.ioprio,
             ..Default::default()
         })
     }

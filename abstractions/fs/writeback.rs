@@ -138,7 +138,7 @@ impl BackingFile {
     }
 
     /// Returns whether a write of `len` bytes at byte `pos` allocates a new page for each page
-    /// that it covers. `direct` says whether it is [direct](super::kiocb::Access::direct) I/O.
+    /// that it covers. `direct` says whether it is [direct](super::kiocb::RwOptions::direct) I/O.
     /// `false` if this is not known. Any context.
     pub(crate) fn write_takes_pages(&self, pos: u64, len: u32, direct: bool) -> bool {
         let Ok(pos) = bindings::loff_t::try_from(pos) else {

@@ -14,7 +14,7 @@ use crate::{
         cgroup::Charge,
         compat::this_module::this_module,
         fs::{
-            kiocb::Access,
+            kiocb::RwOptions,
             BackingFile, //
         },
         module::ModuleRef,
@@ -33,7 +33,7 @@ fn reads(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
     let mut space = BvecBuf::new();
     let mut segments = read.dest().ok_or(EINVAL)?;
     let mut iter = segments.next_chunk(&mut space).ok_or(EINVAL)?;
-    let n = file.read(0, iter.as_dest(), Access::default())?;
+    let n = file.read(0, iter.as_dest(), RwOptions::default())?;
     iter.zero_remaining();
     Ok(n)
 }

@@ -8,7 +8,7 @@ use crate::{
             mq::Request,
         },
         fs::{
-            kiocb::Access,
+            kiocb::RwOptions,
             BackingFile, //
         },
     },
@@ -22,12 +22,12 @@ fn reads_into_write(file: &BackingFile, write: &Request<LoopQueue>) -> Result<us
     let mut iter = segments.next_chunk(&mut space).ok_or(EINVAL)?;
     iter.zero_remaining(); //~ E0599
     let _ = iter.as_dest(); //~ E0599
-    file.read(0, iter.as_source(), Access::default()) //~ E0308
+    file.read(0, iter.as_source(), RwOptions::default()) //~ E0308
 }
 
 fn writes_from_read(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
     let mut space = BvecBuf::new();
     let mut segments = read.dest().ok_or(EINVAL)?;
     let mut iter = segments.next_chunk(&mut space).ok_or(EINVAL)?;
-    file.write(0, iter.as_dest(), Access::default()) //~ E0308
+    file.write(0, iter.as_dest(), RwOptions::default()) //~ E0308
 }

@@ -7,13 +7,13 @@ use crate::{
             BlkStatus,
             Request, //
         },
-        fs::kiocb::Access,
+        fs::kiocb::RwOptions,
     },
     loop_cmd::LoopQueue,
 };
 
 fn submitted(rq: Request<LoopQueue>) {
-    let _ = rq.submit_file_io(0, Access::default());
+    let _ = rq.submit_file_io(0, RwOptions::default());
     rq.end(BlkStatus::OK); //~ E0382
 }
 
