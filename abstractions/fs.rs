@@ -2,7 +2,7 @@
 
 //! Files that a kernel driver reads, writes and flushes.
 //!
-//! A driver gets an [`Candidate`] from user space, checks it, and turns it into a
+//! A driver gets an [`UncheckedFile`] from user space, checks it, and turns it into a
 //! [`BackingFile`]. The parts of this module add methods to [`BackingFile`]: reading and writing
 //! ([`kiocb`]), flushing and the page cache (`fs/writeback.rs`), allocation
 //! (`fs/fallocate.rs`), attributes (`fs/stat.rs`), and the block device below
@@ -41,9 +41,9 @@ use kernel::{
 /// # Invariants
 ///
 /// As for [`BackingFile`].
-pub(crate) struct Candidate(ARef<File>);
+pub(crate) struct UncheckedFile(ARef<File>);
 
-impl Candidate {
+impl UncheckedFile {
     /// Takes a reference to the file that `fd` is open on in the current task (`fget()`).
     ///
     /// # Errors
@@ -108,7 +108,7 @@ impl Candidate {
 /// ```
 /// use crate::abstractions::fs::{
 ///     BackingFile,
-///     Candidate,
+///     UncheckedFile,
 ///     NoIoMappings, //
 /// };
 /// use kernel::{
@@ -117,7 +117,7 @@ impl Candidate {
 /// };
 ///
 /// /// Checks a file of user space, and starts to use it.
-/// fn attach(file: Candidate, no_io: &Arc<NoIoMappings>) -> Result<BackingFile> {
+/// fn attach(file: UncheckedFile, no_io: &Arc<NoIoMappings>) -> Result<BackingFile> {
 ///     if !file.is_file_or_block_device() {
 ///         return Err(EINVAL);
 ///     }
@@ -139,9 +139,9 @@ impl BackingFile {
     /// # Errors
     ///
     /// `ENOMEM` if there is no memory for the entry.
-    pub(crate) fn new(file: Candidate, no_io: Arc<NoIoMappings>) -> Result<Self> {
+    pub(crate) fn new(file: UncheckedFile, no_io: Arc<NoIoMappings>) -> Result<Self> {
         no_io.start(&file.0)?;
-        // INVARIANT: Those of `Candidate`.
+        // INVARIANT: Those of `UncheckedFile`.
         Ok(Self {
             file: file.0,
             no_io,

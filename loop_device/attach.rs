@@ -29,7 +29,7 @@ use crate::{
         compat::this_module::this_module,
         fs::{
             BackingFile,
-            Candidate, //
+            UncheckedFile, //
         },
         module::ModuleRef,
         sync::LockKillable as _,
@@ -140,7 +140,7 @@ impl LoopDevice {
     fn prepare(
         &self,
         caller: &IoctlCaller<'_, Self>,
-        file: Candidate,
+        file: UncheckedFile,
         block_size: u32,
         info: &LoopInfo64,
     ) -> Result<Prepared> {

@@ -11,7 +11,7 @@ use crate::{
         block::bdev_ops::IoctlCaller,
         fs::{
             BackingFile,
-            Candidate, //
+            UncheckedFile, //
         },
         sync::LockKillable as _,
         uapi::flags,
@@ -84,7 +84,7 @@ impl LoopDevice {
     fn prepare_change(
         &self,
         current: &Backing,
-        file: Candidate,
+        file: UncheckedFile,
         block_size: u32,
     ) -> Result<(Arc<Backing>, bool)> {
         if !file.is_file_or_block_device() {

@@ -13,7 +13,7 @@ use crate::abstractions::{
     fs::{
         block_device,
         BackingFile,
-        Candidate, //
+        UncheckedFile, //
     },
 };
 use core::ptr::NonNull;
@@ -31,12 +31,12 @@ use kernel::{
 ///
 /// ```
 /// use crate::{
-///     abstractions::fs::Candidate,
+///     abstractions::fs::UncheckedFile,
 ///     loop_device::LoopDevice, //
 /// };
 ///
 /// /// Returns whether a file is open on a device of this driver.
-/// fn is_loop(file: &Candidate) -> bool {
+/// fn is_loop(file: &UncheckedFile) -> bool {
 ///     let device = file.device();
 ///     device.is_some_and(|device| device.as_disk_of::<LoopDevice>().is_some())
 /// }
@@ -63,7 +63,7 @@ impl DeviceFile {
     }
 }
 
-impl Candidate {
+impl UncheckedFile {
     /// Returns the file as a [`DeviceFile`] if it is open on a block device.
     pub(crate) fn device(&self) -> Option<DeviceFile> {
         DeviceFile::from_file(self.as_file())

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::abstractions::{
     bindings,
-    fs::Candidate, //
+    fs::UncheckedFile, //
 };
 use core::marker::PhantomData;
 use kernel::{
@@ -128,10 +128,10 @@ impl<'a, T: BlockDeviceOperations> IoctlCaller<'a, T> {
     ///
     /// - `EBADF` if there is no such file descriptor;
     /// - `EINVAL` if the kernel cannot read and write the file.
-    pub(crate) fn fget(&self, fd: u32) -> Result<Candidate> {
+    pub(crate) fn fget(&self, fd: u32) -> Result<UncheckedFile> {
         // SAFETY: By the type invariant the current task executes an ioctl, which holds no
         // `fdget_pos` reference.
-        unsafe { Candidate::fget(fd) }
+        unsafe { UncheckedFile::fget(fd) }
     }
 }
 

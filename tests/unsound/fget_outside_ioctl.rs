@@ -4,14 +4,14 @@
 use crate::{
     abstractions::{
         block::bdev_ops::IoctlCaller,
-        fs::Candidate, //
+        fs::UncheckedFile, //
     },
     loop_device::LoopDevice,
 };
 use kernel::prelude::*;
 
-fn misuse() -> Result<Candidate> {
-    Candidate::fget(0) //~ E0624
+fn misuse() -> Result<UncheckedFile> {
+    UncheckedFile::fget(0) //~ E0624
 }
 
 fn in_thread<T: Send>(_: T) {}
