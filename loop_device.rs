@@ -71,7 +71,7 @@ use crate::{
         },
         compat::this_module::this_module,
         debugfs::Dir,
-        fs::NoIoMappings,
+        fs::NoIoGfpTable,
         module::ModuleRef,
         sysfs::GroupRegistration,
         workqueue::OwnedQueue, //
@@ -101,7 +101,7 @@ pub(crate) struct Shared {
     #[pin]
     validate: Mutex<()>,
     /// The files of all devices.
-    no_io_mappings: Arc<NoIoMappings>,
+    no_io_gfp: Arc<NoIoGfpTable>,
     /// What is said of partitions.
     partitions: Partitions,
     /// For workers that run where their command was issued.
@@ -124,13 +124,13 @@ impl Shared {
         )?;
         let swap = OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?;
         let swap = Arc::new(swap, GFP_KERNEL)?;
-        let no_io_mappings = Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)?;
+        let no_io_gfp = Arc::pin_init(NoIoGfpTable::new(), GFP_KERNEL)?;
         let queues = LevelQueues::new()?;
         let arrays = Arc::new(BvecArrays::new()?, GFP_KERNEL)?;
         let debugfs = Arc::new(Dir::new(c"rust_loop"), GFP_KERNEL)?;
         Ok(pin_init!(Self {
             validate <- new_mutex!((), "rust_loop_validate"),
-            no_io_mappings,
+            no_io_gfp,
             partitions,
             percpu,
             swap,

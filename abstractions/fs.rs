@@ -19,7 +19,7 @@ mod writeback;
 
 pub(crate) use self::{
     fallocate::FallocateMode,
-    mapping::NoIoMappings, //
+    mapping::NoIoGfpTable, //
 };
 use super::bindings;
 use core::ptr::NonNull;
@@ -109,7 +109,7 @@ impl UncheckedFile {
 /// use crate::abstractions::fs::{
 ///     BackingFile,
 ///     UncheckedFile,
-///     NoIoMappings, //
+///     NoIoGfpTable, //
 /// };
 /// use kernel::{
 ///     prelude::*,
@@ -117,7 +117,7 @@ impl UncheckedFile {
 /// };
 ///
 /// /// Checks a file of user space, and starts to use it.
-/// fn attach(file: UncheckedFile, no_io: &Arc<NoIoMappings>) -> Result<BackingFile> {
+/// fn attach(file: UncheckedFile, no_io: &Arc<NoIoGfpTable>) -> Result<BackingFile> {
 ///     if !file.is_file_or_block_device() {
 ///         return Err(EINVAL);
 ///     }
@@ -130,7 +130,7 @@ impl UncheckedFile {
 /// The file has a `read_iter` method. If it is open for writing it also has a `write_iter` method.
 pub(crate) struct BackingFile {
     file: ARef<File>,
-    no_io: Arc<NoIoMappings>,
+    no_io: Arc<NoIoGfpTable>,
 }
 
 impl BackingFile {
@@ -139,7 +139,7 @@ impl BackingFile {
     /// # Errors
     ///
     /// `ENOMEM` if there is no memory for the entry.
-    pub(crate) fn new(file: UncheckedFile, no_io: Arc<NoIoMappings>) -> Result<Self> {
+    pub(crate) fn new(file: UncheckedFile, no_io: Arc<NoIoGfpTable>) -> Result<Self> {
         no_io.start(&file.0)?;
         // INVARIANT: Those of `UncheckedFile`.
         Ok(Self {

@@ -156,7 +156,7 @@ impl LoopDevice {
             flags |= flags::PARTSCAN;
         }
         self.create_debugfs()?;
-        let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
+        let file = BackingFile::new(file, self.shared.no_io_gfp.clone())?;
         if file.is_open_direct() {
             flags |= flags::DIRECT_IO;
         }

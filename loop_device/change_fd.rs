@@ -90,7 +90,7 @@ impl LoopDevice {
         if !file.is_file_or_block_device() {
             return Err(EINVAL);
         }
-        let file = BackingFile::new(file, self.shared.no_io_mappings.clone())?;
+        let file = BackingFile::new(file, self.shared.no_io_gfp.clone())?;
         let direct = if file.is_open_direct() {
             flags::DIRECT_IO
         } else {

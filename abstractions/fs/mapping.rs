@@ -21,28 +21,28 @@ use kernel::{
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::fs::NoIoMappings;
+/// use crate::abstractions::fs::NoIoGfpTable;
 /// use kernel::{
 ///     prelude::*,
 ///     sync::Arc, //
 /// };
 ///
-/// fn create() -> Result<Arc<NoIoMappings>> {
-///     Arc::pin_init(NoIoMappings::new(), GFP_KERNEL)
+/// fn create() -> Result<Arc<NoIoGfpTable>> {
+///     Arc::pin_init(NoIoGfpTable::new(), GFP_KERNEL)
 /// }
 /// ```
 #[pin_data]
-pub(crate) struct NoIoMappings {
+pub(crate) struct NoIoGfpTable {
     #[pin]
-    uses: Mutex<RBTree<usize, NoIoUse>>,
+    uses: Mutex<RBTree<usize, NoIoGfpUse>>,
 }
 
-struct NoIoUse {
+struct NoIoGfpUse {
     count: usize,
     orig_gfp: bindings::gfp_t,
 }
 
-impl NoIoMappings {
+impl NoIoGfpTable {
     /// Creates an empty table.
     pub(crate) fn new() -> impl PinInit<Self> {
         pin_init!(Self {
@@ -64,7 +64,7 @@ impl NoIoMappings {
         }
         // SAFETY: The mapping is alive.
         let orig_gfp = unsafe { bindings::rust_loop_helper_mapping_gfp_mask(mapping) };
-        let new = NoIoUse { count: 1, orig_gfp };
+        let new = NoIoGfpUse { count: 1, orig_gfp };
         uses.try_create_and_insert(mapping as usize, new, GFP_KERNEL)?;
         let gfp = orig_gfp & !bindings::RUST_LOOP_CONST_GFP_IO_FS;
         // SAFETY: The mapping is alive.
