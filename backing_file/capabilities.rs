@@ -34,7 +34,7 @@ pub(super) fn direct_io(file: &BackingFile) -> DirectIo {
     } else {
         file.dio_align().ok().flatten()
     };
-    let device = file.device_dio_align();
+    let device = file.lower_dio_align();
     let (offset_align, mem_align) = match (reported, device) {
         (Some(align), _) if align.mem != 0 => (align.offset.max(SECTOR_SIZE), align.mem),
         (_, Some(align)) => (align.offset, align.mem),

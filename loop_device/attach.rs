@@ -312,7 +312,7 @@ impl Shared {
     ///
     /// `ENOMEM`.
     pub(super) fn store(&self, file: BackingFile) -> Result<Arc<Store>> {
-        let below = file.disk_below::<LoopDevice>();
+        let below = file.lower_disk::<LoopDevice>();
         let below = below.and_then(|device| device.workers.backing());
         let level = below.map_or(0, |backing| backing.level().saturating_add(1));
         let queue = self.queues.of_level(level).clone();
@@ -382,7 +382,7 @@ pub(super) fn limits(
     block_size: u32,
     offset: u64,
 ) -> Limits {
-    let below = file.below();
+    let below = file.backing_limits();
     let discard = if below.is_device {
         Discard::Device {
             max_sectors: below.write_zeroes_sectors,

@@ -78,8 +78,8 @@ impl BackingFile {
 
     /// Returns the driver's data of the disk below the file, if that is a disk of `T` or a
     /// partition of one. Any context.
-    pub(crate) fn disk_below<T: BlockDeviceOperations>(&self) -> Option<Arc<T>> {
-        let bdev = self.device_below()?;
+    pub(crate) fn lower_disk<T: BlockDeviceOperations>(&self) -> Option<Arc<T>> {
+        let bdev = self.lower_bdev()?;
         // SAFETY: The file keeps the device open.
         unsafe { disk_data(bdev) }
     }

@@ -16,7 +16,7 @@ use core::ptr::NonNull;
 
 /// Limits of the block device below a file. All zero if there is none.
 #[derive(Clone, Copy, Default)]
-pub(crate) struct Below {
+pub(crate) struct BackingLimits {
     /// Whether the file is the device itself.
     pub(crate) is_device: bool,
     /// Whether seeking is expensive.
@@ -41,17 +41,17 @@ impl BackingFile {
     ///
     /// /// Returns the size of the units that can be discarded, in bytes.
     /// fn granularity(file: &BackingFile) -> u32 {
-    ///     let below = file.below();
+    ///     let below = file.backing_limits();
     ///     below.discard_granularity.max(below.logical_block_size)
     /// }
     /// ```
-    pub(crate) fn below(&self) -> Below {
-        let Some(bdev) = self.device_below().map(NonNull::as_ptr) else {
-            return Below::default();
+    pub(crate) fn backing_limits(&self) -> BackingLimits {
+        let Some(bdev) = self.lower_bdev().map(NonNull::as_ptr) else {
+            return BackingLimits::default();
         };
         // SAFETY: The file keeps the device alive.
         unsafe {
-            Below {
+            BackingLimits {
                 is_device: self.is_block_device(),
                 rotational: bindings::rust_loop_helper_bdev_rot(bdev),
                 write_zeroes_sectors: bindings::rust_loop_helper_bdev_write_zeroes_sectors(bdev),
@@ -64,8 +64,8 @@ impl BackingFile {
 
     /// Returns the alignment that the block device below requires for direct I/O. `None` if there
     /// is no device. Any context.
-    pub(crate) fn device_dio_align(&self) -> Option<DioAlign> {
-        let bdev = self.device_below()?.as_ptr();
+    pub(crate) fn lower_dio_align(&self) -> Option<DioAlign> {
+        let bdev = self.lower_bdev()?.as_ptr();
         // SAFETY: The file keeps the device alive.
         let offset = unsafe { bindings::rust_loop_helper_bdev_logical_block_size(bdev) };
         // SAFETY: The file keeps the device alive.
@@ -81,13 +81,13 @@ impl BackingFile {
             return true;
         }
         // SAFETY: The file keeps the device alive.
-        self.device_below().is_some_and(|bdev| unsafe {
+        self.lower_bdev().is_some_and(|bdev| unsafe {
             bindings::rust_loop_helper_bdev_stable_writes(bdev.as_ptr())
         })
     }
 
     /// Returns the block device below. It is open as long as the file.
-    pub(in crate::abstractions) fn device_below(&self) -> Option<NonNull<bindings::block_device>> {
+    pub(in crate::abstractions) fn lower_bdev(&self) -> Option<NonNull<bindings::block_device>> {
         let inode = inode(&self.file);
         // SAFETY: The file is alive, and so is its superblock.
         block_device(&self.file).or_else(|| NonNull::new(unsafe { (*(*inode).i_sb).s_bdev }))
