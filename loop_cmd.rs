@@ -43,7 +43,7 @@ use crate::abstractions::{
         RequestList,
         RequestMut, //
     },
-    cgroup::Charge,
+    cgroup::IoCgroup,
     time::Nanos, //
 };
 use kernel::{
@@ -125,7 +125,7 @@ pub(crate) fn try_issue(rq: Request<LoopQueue>) -> TryIssue {
             Err(rq) => TryIssue::WouldBlock(rq),
         };
     }
-    if Charge::charge_to(cmd.cgroup(), || rw::read_nowait(cmd, &rq)) {
+    if IoCgroup::associate_with(cmd.cgroup(), || rw::read_nowait(cmd, &rq)) {
         end(rq, BlkStatus::OK);
         return TryIssue::Issued;
     }
@@ -136,6 +136,6 @@ pub(crate) fn try_issue(rq: Request<LoopQueue>) -> TryIssue {
 pub(crate) fn execute_blocking(mut rq: Request<LoopQueue>) {
     let (mut request, cmd) = rq.parts();
     let cmd = &*cmd;
-    let status = Charge::charge_to(cmd.cgroup(), || cmd.do_req_filebacked(&mut request));
+    let status = IoCgroup::associate_with(cmd.cgroup(), || cmd.do_req_filebacked(&mut request));
     end(rq, status);
 }

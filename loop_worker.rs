@@ -48,8 +48,8 @@ use crate::{
             Operations, //
         },
         cgroup::{
-            Charge,
             CssKey, //
+            IoCgroup,
         },
         timer::Timer,
         workqueue::OwnedQueue, //
@@ -110,7 +110,7 @@ impl Workers {
     pub(crate) fn queue(&self, rq: NewRequest<LoopQueue>, is_last: bool) {
         let info = RequestInfo::new(&rq);
         let hint = Hint::new(&rq, is_last);
-        let cgroup = rq.blkcg().map(Charge::to);
+        let cgroup = rq.blkcg().map(IoCgroup::from_blkcg);
         let refused = self.set.inner.with(|inner| {
             let Some(backing) = inner.backing.clone() else {
                 return Some(rq);
@@ -139,8 +139,8 @@ impl Workers {
         &self,
         inner: &mut Inner,
         rq: &NewRequest<LoopQueue>,
-        cgroup: Option<Charge>,
-    ) -> (Option<Arc<LoopWorker>>, Option<Charge>) {
+        cgroup: Option<IoCgroup>,
+    ) -> (Option<Arc<LoopWorker>>, Option<IoCgroup>) {
         // Charged to no cgroup. Otherwise the block layer would make the worker wait for the
         // limits of one cgroup, and with it all other cgroups, which wait for memory.
         if rq.is_swap() {

@@ -182,7 +182,7 @@ impl BlkcgCss {
 ///
 /// /// Flushes a file on behalf of a cgroup, if there is one.
 /// fn flush(file: &BackingFile, cgroup: Option<&IoCgroup>) -> Result {
-///     IoCgroup::charge_to(cgroup, || file.fsync())
+///     IoCgroup::associate_with(cgroup, || file.fsync())
 /// }
 /// ```
 #[derive(Clone)]
@@ -191,12 +191,9 @@ pub(crate) struct IoCgroup {
     memcg: Option<ARef<MemcgCss>>,
 }
 
-/// Former name.
-pub(crate) type Charge = IoCgroup;
-
 impl IoCgroup {
     /// Returns the cgroup of `blkcg`. Any context.
-    pub(crate) fn to(blkcg: &BlkcgCss) -> Self {
+    pub(crate) fn from_blkcg(blkcg: &BlkcgCss) -> Self {
         Self {
             blkcg: blkcg.get(),
             memcg: blkcg.memcg(),
@@ -235,7 +232,7 @@ impl IoCgroup {
     ///
     /// This is a function rather than a guard. Guards could be dropped in the order in which they
     /// were created, which would leave a memory cgroup active without a reference to it.
-    pub(crate) fn charge<R>(&self, f: impl FnOnce() -> R) -> R {
+    pub(crate) fn associate<R>(&self, f: impl FnOnce() -> R) -> R {
         // SAFETY: The css is alive while `self` is borrowed, which is until it is reset below.
         unsafe {
             bindings::rust_loop_helper_kthread_associate_blkcg(self.blkcg.nearest_online());
@@ -255,11 +252,11 @@ impl IoCgroup {
         ret
     }
 
-    /// Calls `f`, and charges it to `to`, or to the cgroup of the kernel thread itself if that is
-    /// `None`. See [`Self::charge`].
-    pub(crate) fn charge_to<R>(to: Option<&Self>, f: impl FnOnce() -> R) -> R {
-        match to {
-            Some(to) => to.charge(f),
+    /// Calls `f`, and charges it to `cgroup`, or to the cgroup of the kernel thread itself if that is
+    /// `None`. See [`Self::associate`].
+    pub(crate) fn associate_with<R>(cgroup: Option<&Self>, f: impl FnOnce() -> R) -> R {
+        match cgroup {
+            Some(cgroup) => cgroup.associate(f),
             None => f(),
         }
     }

@@ -34,7 +34,7 @@ use crate::abstractions::{
             SECTOR_SIZE, //
         },
     },
-    cgroup::Charge,
+    cgroup::IoCgroup,
     fs::BackingFile,
     task,
     workqueue::OwnedQueue, //
@@ -56,7 +56,7 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
     let oom_events = retry::oom_events(cmd.cgroup());
     // The request may have ended before the file returns.
     let cgroup = cmd.cgroup.clone();
-    Charge::charge_to(cgroup.as_ref(), || {
+    IoCgroup::associate_with(cgroup.as_ref(), || {
         let reserve = swap::may_use_reserve(rq.data(), &rq);
         let cmd = rq.data_mut();
         cmd.oom_events = oom_events;
@@ -163,8 +163,9 @@ impl FileIo<LoopQueue> for LoopCmd {
     fn resume(mut rq: Request<LoopQueue>) {
         let (mut request, cmd) = rq.parts();
         let cmd = &*cmd;
-        let status =
-            task::with_backing_io(|| Charge::charge_to(cmd.cgroup(), || cmd.do_rest(&mut request)));
+        let status = task::with_backing_io(|| {
+            IoCgroup::associate_with(cmd.cgroup(), || cmd.do_rest(&mut request))
+        });
         end(rq, status);
     }
 }

@@ -14,7 +14,7 @@ use crate::{
             Request,
             RequestRef, //
         },
-        cgroup::Charge,
+        cgroup::IoCgroup,
         fs::{
             kiocb::RwOptions,
             BackingFile, //
@@ -33,7 +33,7 @@ pub(crate) struct LoopCmd {
     /// The backing file of the device when the command was queued.
     pub(super) backing: Arc<Backing>,
     /// The cgroup that is charged; `None` for the root cgroup.
-    pub(super) cgroup: Option<Charge>,
+    pub(super) cgroup: Option<IoCgroup>,
     /// State that it shares with the other commands of its worker.
     pub(super) group: Arc<CmdGroup>,
     pub(super) info: RequestInfo,
@@ -78,7 +78,7 @@ impl LoopCmd {
     pub(crate) fn new(
         info: RequestInfo,
         backing: Arc<Backing>,
-        cgroup: Option<Charge>,
+        cgroup: Option<IoCgroup>,
         group: Arc<CmdGroup>,
     ) -> Self {
         Self {
@@ -111,7 +111,7 @@ impl LoopCmd {
     }
 
     /// Returns the cgroup that is charged.
-    pub(super) fn cgroup(&self) -> Option<&Charge> {
+    pub(super) fn cgroup(&self) -> Option<&IoCgroup> {
         self.cgroup.as_ref()
     }
 

@@ -13,7 +13,7 @@
 
 use super::stats::Stats;
 use crate::abstractions::{
-    cgroup::Charge,
+    cgroup::IoCgroup,
     fs::BackingFile,
     task,
     time::{
@@ -114,8 +114,8 @@ pub(super) struct Retries<'a> {
     stats: &'a Stats,
     memory: &'a MemoryState,
     file: &'a BackingFile,
-    charge: Option<&'a Charge>,
-    /// The value of [`Charge::oom_events`] before the last attempt.
+    charge: Option<&'a IoCgroup>,
+    /// The value of [`IoCgroup::oom_events`] before the last attempt.
     oom_events: usize,
     since: Option<Instant<Monotonic>>,
     /// The pause before the next attempt, in calls of `memalloc_retry_wait()`.
@@ -131,7 +131,7 @@ impl<'a> Retries<'a> {
     pub(super) fn new(
         (stats, memory): (&'a Stats, &'a MemoryState),
         file: &'a BackingFile,
-        charge: Option<&'a Charge>,
+        charge: Option<&'a IoCgroup>,
     ) -> Self {
         Self::since((stats, memory), file, charge, oom_events(charge))
     }
@@ -140,7 +140,7 @@ impl<'a> Retries<'a> {
     pub(super) fn since(
         (stats, memory): (&'a Stats, &'a MemoryState),
         file: &'a BackingFile,
-        charge: Option<&'a Charge>,
+        charge: Option<&'a IoCgroup>,
         oom_events: usize,
     ) -> Self {
         Self {
@@ -253,7 +253,7 @@ impl<'a> Retries<'a> {
     }
 }
 
-/// Returns [`Charge::oom_events`] of `charge`.
-pub(super) fn oom_events(charge: Option<&Charge>) -> usize {
-    charge.map_or(0, Charge::oom_events)
+/// Returns [`IoCgroup::oom_events`] of `charge`.
+pub(super) fn oom_events(charge: Option<&IoCgroup>) -> usize {
+    charge.map_or(0, IoCgroup::oom_events)
 }

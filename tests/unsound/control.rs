@@ -11,7 +11,7 @@ use crate::{
                 Request, //
             },
         },
-        cgroup::Charge,
+        cgroup::IoCgroup,
         compat::this_module::this_module,
         fs::{
             kiocb::RwOptions,
@@ -25,8 +25,8 @@ use crate::{
 };
 use kernel::prelude::*;
 
-fn charges(a: &Charge, b: &Charge) -> u32 {
-    a.charge(|| b.charge(|| 1))
+fn charges(a: &IoCgroup, b: &IoCgroup) -> u32 {
+    a.associate(|| b.associate(|| 1))
 }
 
 fn reads(file: &BackingFile, read: &Request<LoopQueue>) -> Result<usize> {
