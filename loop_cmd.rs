@@ -44,7 +44,7 @@ use crate::abstractions::{
         RequestMut, //
     },
     cgroup::IoCgroup,
-    time::Nanos, //
+    time::KtimeNs, //
 };
 use kernel::{
     pr_warn_once,
@@ -107,7 +107,10 @@ impl LoopCmd {
 }
 
 /// Takes the first request out of `list`, which a worker has dequeued at `now`.
-pub(crate) fn dequeue(list: &mut RequestList<LoopQueue>, now: Nanos) -> Option<Request<LoopQueue>> {
+pub(crate) fn dequeue(
+    list: &mut RequestList<LoopQueue>,
+    now: KtimeNs,
+) -> Option<Request<LoopQueue>> {
     let mut rq = list.pop_front()?;
     let (request, cmd) = rq.parts();
     cmd.dequeue_time = now;

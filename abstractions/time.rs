@@ -18,17 +18,17 @@ use kernel::sync::atomic::{
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::time::Nanos;
+/// use crate::abstractions::time::KtimeNs;
 ///
 /// /// Returns whether more than a second has passed.
-/// fn is_old(start: Nanos) -> bool {
-///     Nanos::now().since(start) > 1_000_000_000
+/// fn is_old(start: KtimeNs) -> bool {
+///     KtimeNs::now().since(start) > 1_000_000_000
 /// }
 /// ```
 #[derive(Clone, Copy)]
-pub(crate) struct Nanos(u64);
+pub(crate) struct KtimeNs(u64);
 
-impl Nanos {
+impl KtimeNs {
     /// A time before all others.
     pub(crate) const PAST: Self = Self(0);
 
@@ -59,24 +59,24 @@ impl Nanos {
     }
 }
 
-/// A [`Nanos`] that any context may read and replace.
-pub(crate) struct LastNanos(Atomic<u64>);
+/// A [`KtimeNs`] that any context may read and replace.
+pub(crate) struct AtomicKtimeNs(Atomic<u64>);
 
-impl Default for LastNanos {
+impl Default for AtomicKtimeNs {
     /// Returns a time before all others.
     fn default() -> Self {
         Self(Atomic::new(0))
     }
 }
 
-impl LastNanos {
+impl AtomicKtimeNs {
     /// Returns the time.
-    pub(crate) fn get(&self) -> Nanos {
-        Nanos(self.0.load(Relaxed))
+    pub(crate) fn get(&self) -> KtimeNs {
+        KtimeNs(self.0.load(Relaxed))
     }
 
     /// Replaces the time.
-    pub(crate) fn set(&self, time: Nanos) {
+    pub(crate) fn set(&self, time: KtimeNs) {
         self.0.store(time.0, Relaxed);
     }
 }

@@ -19,7 +19,7 @@ use crate::{
             kiocb::RwOptions,
             BackingFile, //
         },
-        time::Nanos,
+        time::KtimeNs,
     },
     backing_file::Backing, //
 };
@@ -38,7 +38,7 @@ pub(crate) struct LoopCmd {
     pub(super) group: Arc<CmdGroup>,
     pub(super) info: RequestInfo,
     /// When a worker has dequeued the command.
-    pub(super) dequeue_time: Nanos,
+    pub(super) dequeue_time: KtimeNs,
     /// Whether reads and writes bypass the page cache of the file. Set when the command is
     /// dequeued.
     pub(super) is_direct: bool,
@@ -58,7 +58,7 @@ pub(crate) struct RequestInfo {
     pub(super) op: Op,
     pub(super) bytes: u32,
     /// When the block layer allocated the request.
-    pub(super) start_time: Nanos,
+    pub(super) start_time: KtimeNs,
 }
 
 impl RequestInfo {
@@ -67,7 +67,7 @@ impl RequestInfo {
         Self {
             op: rq.op(),
             bytes: rq.bytes(),
-            start_time: rq.start_time().unwrap_or_else(Nanos::now),
+            start_time: rq.start_time().unwrap_or_else(KtimeNs::now),
         }
     }
 }
@@ -96,7 +96,7 @@ impl LoopCmd {
     }
 
     /// Returns how long the command has waited at `now`, in nanoseconds.
-    pub(crate) fn queueing_delay(&self, now: Nanos) -> u64 {
+    pub(crate) fn queueing_delay(&self, now: KtimeNs) -> u64 {
         now.since(self.info.start_time)
     }
 
@@ -134,7 +134,7 @@ impl LoopCmd {
 
     /// Accounts for a command that is about to end with `status`.
     fn account(&self, status: BlkStatus) {
-        let run_time = Nanos::now().since(self.dequeue_time);
+        let run_time = KtimeNs::now().since(self.dequeue_time);
         self.group.stats.record(
             self.info.op,
             self.info.bytes,

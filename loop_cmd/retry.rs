@@ -17,8 +17,8 @@ use crate::abstractions::{
     fs::BackingFile,
     task,
     time::{
-        LastNanos,
-        Nanos, //
+        AtomicKtimeNs,
+        KtimeNs, //
     }, //
 };
 use kernel::{
@@ -50,9 +50,9 @@ pub(super) struct MemoryState {
     retries_exhausted: Atomic<bool>,
     /// When a command has failed because its cgroup was out of memory, if none has succeeded
     /// since.
-    cgroup_oom: LastNanos,
+    cgroup_oom: AtomicKtimeNs,
     /// The time until which commands write back dirty pages before they write more.
-    tight_until: LastNanos,
+    tight_until: AtomicKtimeNs,
 }
 
 impl MemoryState {
@@ -60,8 +60,8 @@ impl MemoryState {
     pub(super) fn new() -> Self {
         Self {
             retries_exhausted: Atomic::new(false),
-            cgroup_oom: LastNanos::default(),
-            tight_until: LastNanos::default(),
+            cgroup_oom: AtomicKtimeNs::default(),
+            tight_until: AtomicKtimeNs::default(),
         }
     }
 
@@ -77,25 +77,25 @@ impl MemoryState {
 
     /// Returns whether a command that was submitted at `start_time` was waiting when another one
     /// found the cgroup out of memory, with no success since.
-    pub(super) fn was_cgroup_oom_after(&self, start_time: Nanos) -> bool {
+    pub(super) fn was_cgroup_oom_after(&self, start_time: KtimeNs) -> bool {
         self.cgroup_oom.get().is_after(start_time)
     }
 
     /// Notes that a command has found its cgroup out of memory.
     fn set_cgroup_oom(&self) {
-        self.cgroup_oom.set(Nanos::now());
+        self.cgroup_oom.set(KtimeNs::now());
     }
 
     /// Returns whether the cgroup was out of memory a short time ago, but for pages that have
     /// been written back since.
     fn is_tight(&self) -> bool {
         let until = self.tight_until.get();
-        until.is_after(Nanos::PAST) && until.is_after(Nanos::now())
+        until.is_after(KtimeNs::PAST) && until.is_after(KtimeNs::now())
     }
 
     /// Notes that the cgroup is out of memory, but for pages that are about to be written back.
     fn set_tight(&self) {
-        self.tight_until.set(Nanos::now().after(TIGHT_NANOS));
+        self.tight_until.set(KtimeNs::now().after(TIGHT_NANOS));
     }
 
     /// Notes that a command, or part of it, has had the memory that it needed.
@@ -103,8 +103,8 @@ impl MemoryState {
         if self.retries_exhausted() {
             self.retries_exhausted.store(false, Relaxed);
         }
-        if self.was_cgroup_oom_after(Nanos::PAST) {
-            self.cgroup_oom.set(Nanos::PAST);
+        if self.was_cgroup_oom_after(KtimeNs::PAST) {
+            self.cgroup_oom.set(KtimeNs::PAST);
         }
     }
 }

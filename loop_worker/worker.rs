@@ -29,7 +29,7 @@ use crate::{
             plug::plugged, //
         },
         task,
-        time::Nanos,
+        time::KtimeNs,
         timer, //
     },
     loop_cmd::{
@@ -73,7 +73,7 @@ impl LoopWorker {
             let mut readahead = RequestList::new();
             let mut next = self.first_batch(from);
             while let Some(mut batch) = next {
-                let now = Nanos::now();
+                let now = KtimeNs::now();
                 let should_yield = self.should_yield(&batch, now);
                 self.process_batch(&mut batch, &mut readahead, now);
                 if should_yield && readahead.is_empty() {
@@ -143,7 +143,7 @@ impl LoopWorker {
 
     /// Returns whether the worker should yield the CPU after a batch that it has dequeued at
     /// `now`. Swap-out never waits for other tasks, which may wait for it.
-    fn should_yield(&self, batch: &RequestList<LoopQueue>, now: Nanos) -> bool {
+    fn should_yield(&self, batch: &RequestList<LoopQueue>, now: KtimeNs) -> bool {
         let delay = batch.first().map_or(0, |cmd| cmd.queueing_delay(now));
         self.yielding.after_batch(batch.len(), delay, now) && !matches!(self.kind, WorkerKind::Swap)
     }
@@ -154,7 +154,7 @@ impl LoopWorker {
         &self,
         batch: &mut RequestList<LoopQueue>,
         readahead: &mut RequestList<LoopQueue>,
-        now: Nanos,
+        now: KtimeNs,
     ) {
         while let Some(rq) = loop_cmd::dequeue(batch, now) {
             let is_last = batch.is_empty();
@@ -194,7 +194,7 @@ fn issue_batch(
     first: Request<LoopQueue>,
     batch: &mut RequestList<LoopQueue>,
     readahead: &mut RequestList<LoopQueue>,
-    now: Nanos,
+    now: KtimeNs,
 ) -> Option<Request<LoopQueue>> {
     let mut rq = first;
     let mut nr_issued = 0;

@@ -15,8 +15,8 @@
 //! waited for long, yielding is disabled for a multiple of that time, which bounds the loss.
 
 use crate::abstractions::time::{
-    LastNanos,
-    Nanos, //
+    AtomicKtimeNs,
+    KtimeNs, //
 };
 
 /// Queueing delay, in nanoseconds, that indicates that a yield gave the CPU to an unrelated task
@@ -33,19 +33,19 @@ const MAX_BACKOFF_NS: u64 = 1_000_000_000;
 
 /// The policy of one worker.
 pub(super) struct YieldPolicy {
-    disabled_until: LastNanos,
+    disabled_until: AtomicKtimeNs,
 }
 
 impl YieldPolicy {
     pub(super) fn new() -> Self {
         Self {
-            disabled_until: LastNanos::default(),
+            disabled_until: AtomicKtimeNs::default(),
         }
     }
 
     /// Returns whether the worker should yield after a batch of `nr` commands that it has
     /// dequeued at `now`, the first of which has waited for `delay` nanoseconds.
-    pub(super) fn after_batch(&self, nr: u32, delay: u64, now: Nanos) -> bool {
+    pub(super) fn after_batch(&self, nr: u32, delay: u64, now: KtimeNs) -> bool {
         if delay > MAX_LATENCY_NS {
             let backoff = delay.saturating_mul(BACKOFF_FACTOR).min(MAX_BACKOFF_NS);
             self.disabled_until.set(now.after(backoff));

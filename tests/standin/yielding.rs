@@ -2,7 +2,7 @@
 
 //! A stand-in for `loop_worker/yielding.rs`: no worker yields.
 
-use crate::abstractions::time::Nanos;
+use crate::abstractions::time::KtimeNs;
 
 pub(super) struct YieldPolicy;
 
@@ -11,7 +11,7 @@ impl YieldPolicy {
         Self
     }
 
-    pub(super) fn after_batch(&self, _nr: u32, _delay: u64, _now: Nanos) -> bool {
+    pub(super) fn after_batch(&self, _nr: u32, _delay: u64, _now: KtimeNs) -> bool {
         false
     }
 }

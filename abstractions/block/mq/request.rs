@@ -19,7 +19,7 @@ use crate::abstractions::{
         Source, //
     },
     cgroup::BlkcgCss,
-    time::Nanos, //
+    time::KtimeNs, //
 };
 use core::{
     marker::PhantomData,
@@ -177,12 +177,12 @@ impl RequestRef {
     }
 
     /// Returns when the request was allocated, if the block layer accounts for it.
-    pub(crate) fn start_time(&self) -> Option<Nanos> {
+    pub(crate) fn start_time(&self) -> Option<KtimeNs> {
         // SAFETY: By the type invariant the request is valid and started.
         let ns = unsafe { (*self.as_raw()).start_time_ns };
         let flags = self.rq_flags().load(Relaxed);
         // Without accounting the time may be that of an earlier request with this tag.
-        (flags & bindings::RUST_LOOP_CONST_RQF_IO_STAT != 0).then_some(Nanos::from_block(ns))
+        (flags & bindings::RUST_LOOP_CONST_RQF_IO_STAT != 0).then_some(KtimeNs::from_block(ns))
     }
 
     /// Returns the cgroup to which the request is charged (that of its first bio). `None` if
