@@ -93,17 +93,17 @@ pub(crate) fn with_memory_reserve_if<R>(reserve: bool, f: impl FnOnce() -> R) ->
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::task::TaskMark;
+/// use crate::abstractions::task::TaskSection;
 ///
 /// /// Returns whether a callback that `submit` makes is called by `submit` itself.
-/// fn is_nested(section: &TaskMark, submit: impl FnOnce()) -> bool {
-///     section.set_during(submit);
-///     section.is_here()
+/// fn is_nested(section: &TaskSection, submit: impl FnOnce()) -> bool {
+///     section.enter(submit);
+///     section.contains_current()
 /// }
 /// ```
-pub(crate) struct TaskMark(Atomic<usize>);
+pub(crate) struct TaskSection(Atomic<usize>);
 
-impl TaskMark {
+impl TaskSection {
     /// Creates a section that no task is in.
     pub(crate) const fn new() -> Self {
         Self(Atomic::new(0))
@@ -111,17 +111,17 @@ impl TaskMark {
 
     /// Calls `f` with the current task in the section. Must not be nested.
     ///
-    /// If several tasks do this concurrently, [`Self::is_here`] may be `false` for some of them.
-    pub(crate) fn set_during<R>(&self, f: impl FnOnce() -> R) -> R {
+    /// If several tasks do this concurrently, [`Self::contains_current`] may be `false` for some of them.
+    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
         self.0.store(Task::current_raw() as usize, Relaxed);
         let ret = f();
         self.0.store(0, Relaxed);
         ret
     }
 
-    /// Returns whether the caller runs in task context, within a call of [`Self::set_during`] by
+    /// Returns whether the caller runs in task context, within a call of [`Self::enter`] by
     /// the current task. Any context.
-    pub(crate) fn is_here(&self) -> bool {
+    pub(crate) fn contains_current(&self) -> bool {
         // SAFETY: Has no preconditions.
         let in_task = unsafe { bindings::rust_loop_helper_in_task() };
         // A task sees its own store. Any other value belongs to another task.
@@ -136,23 +136,23 @@ impl TaskMark {
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::task::Awake;
+/// use crate::abstractions::task::TaskStamp;
 ///
 /// /// Returns whether the current task has slept during `f`.
 /// fn sleeps(f: impl FnOnce()) -> bool {
-///     let before = Awake::current();
+///     let before = TaskStamp::current();
 ///     f();
-///     before != Awake::current()
+///     before != TaskStamp::current()
 /// }
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Awake {
+pub(crate) struct TaskStamp {
     task: usize,
     /// Number of voluntary context switches (`task_struct.nvcsw`).
     nvcsw: kernel::ffi::c_ulong,
 }
 
-impl Awake {
+impl TaskStamp {
     /// Returns the stamp of the current task. Any context; in an interrupt that of the interrupted
     /// task.
     pub(crate) fn current() -> Self {
@@ -190,7 +190,7 @@ pub(crate) fn yield_now() {
 
 /// Waits for a moment in which other tasks may free memory (`memalloc_retry_wait()`). Process
 /// context, sleeps.
-pub(crate) fn wait_for_memory() {
+pub(crate) fn memalloc_retry_wait() {
     // SAFETY: Has no preconditions but the context.
     unsafe { bindings::rust_loop_helper_memalloc_retry_wait() };
 }

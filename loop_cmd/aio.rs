@@ -151,7 +151,7 @@ impl FileIo<LoopQueue> for LoopCmd {
         };
         // In the worker's own task, with all functions of the file returned from, the softirq
         // would only be a detour, by way of yet another task.
-        if within == CompletedIn::SubmitCall || cmd.group.unplugging.is_here() {
+        if within == CompletedIn::SubmitCall || cmd.group.unplugging.contains_current() {
             end(rq, status);
         } else {
             complete(rq, status);

@@ -6,7 +6,7 @@ use super::{
     retry::MemoryState,
     stats::Stats, //
 };
-use crate::abstractions::task::TaskMark;
+use crate::abstractions::task::TaskSection;
 
 /// See the head of this file. Read and written in any context, without locks.
 pub(crate) struct CmdGroup {
@@ -15,7 +15,7 @@ pub(crate) struct CmdGroup {
     /// Whether there was memory for recent commands.
     pub(super) memory: MemoryState,
     /// Marks the worker's task while devices get the I/O that it has submitted under a plug.
-    pub(crate) unplugging: TaskMark,
+    pub(crate) unplugging: TaskSection,
 }
 
 impl CmdGroup {
@@ -24,7 +24,7 @@ impl CmdGroup {
         Self {
             stats: Stats::new(),
             memory: MemoryState::new(),
-            unplugging: TaskMark::new(),
+            unplugging: TaskSection::new(),
         }
     }
 

@@ -246,7 +246,7 @@ impl<'a> Retries<'a> {
             return false;
         }
         for _ in 0..self.backoff {
-            task::wait_for_memory();
+            task::memalloc_retry_wait();
         }
         self.backoff = (2 * self.backoff).min(MAX_BACKOFF);
         true

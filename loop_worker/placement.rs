@@ -36,7 +36,7 @@ use crate::abstractions::{
     block::mq::RequestRef,
     task::{
         self,
-        Awake, //
+        TaskStamp, //
     },
     timer::{
         self,
@@ -122,7 +122,7 @@ impl Hint {
 pub(super) struct Predictor {
     /// The number of commands for which the worker has run last.
     nr_cmds: u32,
-    last_submitter: Option<Awake>,
+    last_submitter: Option<TaskStamp>,
 }
 
 impl Predictor {
@@ -139,7 +139,7 @@ impl Predictor {
         if !hint.is_sync_qd1 {
             return hint;
         }
-        let submitter = Some(Awake::current());
+        let submitter = Some(TaskStamp::current());
         let has_slept = self.last_submitter != submitter;
         self.last_submitter = submitter;
         Hint {

@@ -8,7 +8,7 @@
 
 use crate::abstractions::{
     bindings,
-    task::TaskMark, //
+    task::TaskSection, //
 };
 use core::marker::PhantomData;
 use kernel::types::{
@@ -87,6 +87,6 @@ pub(crate) fn with_plug<R>(
 }
 
 /// Former name of [`with_plug`] with a section.
-pub(crate) fn plugged<R>(unplugging: &TaskMark, expected: u32, f: impl FnOnce() -> R) -> R {
-    with_plug(expected, f, |plug| unplugging.set_during(|| plug.finish()))
+pub(crate) fn plugged<R>(unplugging: &TaskSection, expected: u32, f: impl FnOnce() -> R) -> R {
+    with_plug(expected, f, |plug| unplugging.enter(|| plug.finish()))
 }
