@@ -229,7 +229,7 @@ impl LoopConfig {
 
 impl LoopInfo64 {
     /// All fields 0, which asks for nothing.
-    pub(crate) const NOTHING: &Self = &{
+    pub(crate) const ZERO: &Self = &{
         // SAFETY: Zeroes are a valid value of integers.
         Uapi(unsafe { core::mem::zeroed() })
     };

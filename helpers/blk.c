@@ -7,7 +7,7 @@ unsigned int rust_loop_helper_req_op(const struct request *rq)
 	return req_op(rq);
 }
 
-bool rust_loop_helper_rq_is_awaited(const struct request *rq)
+bool rust_loop_helper_rq_is_sync(const struct request *rq)
 {
 	return op_is_sync(rq->cmd_flags) && !(rq->cmd_flags & REQ_RAHEAD);
 }

@@ -20,7 +20,7 @@
 
 /* blk.c */
 unsigned int rust_loop_helper_req_op(const struct request *rq);
-bool rust_loop_helper_rq_is_awaited(const struct request *rq);
+bool rust_loop_helper_rq_is_sync(const struct request *rq);
 bool rust_loop_helper_rq_carries_swap(const struct request *rq);
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq);
 unsigned int rust_loop_helper_blk_rq_bytes(const struct request *rq);

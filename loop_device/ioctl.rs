@@ -45,7 +45,7 @@ pub(super) fn native(
 ) -> Result<i32> {
     let (disk, mode) = (caller.disk(), caller.mode());
     match cmd {
-        uapi::LOOP_SET_FD => this.configure(caller, arg as u32, 0, LoopInfo64::NOTHING),
+        uapi::LOOP_SET_FD => this.configure(caller, arg as u32, 0, LoopInfo64::ZERO),
         uapi::LOOP_CONFIGURE => {
             let config: LoopConfig = read(arg)?;
             this.configure(caller, config.fd, config.block_size, config.info64())

@@ -167,7 +167,7 @@ impl RequestRef {
     /// for readahead.
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: By the type invariant the request is valid and started.
-        unsafe { bindings::rust_loop_helper_rq_is_awaited(self.as_raw()) }
+        unsafe { bindings::rust_loop_helper_rq_is_sync(self.as_raw()) }
     }
 
     /// Returns the I/O priority (`IOPRIO_PRIO_VALUE`).
