@@ -24,7 +24,10 @@ use crate::{
                 Releasing, //
             },
             mq::SECTOR_SIZE,
-            queue_limits::Limits,
+            queue_limits::{
+                BlockSizes,
+                QueueLimits, //
+            },
         },
         compat::this_module::this_module,
         fs::{
@@ -168,7 +171,7 @@ impl LoopDevice {
             block_size,
             settings.offset,
         );
-        let backing = Backing::new(store, settings, flags, limits.block_size);
+        let backing = Backing::new(store, settings, flags, limits.block_sizes.logical);
         let file_size = backing.file().size()?;
         backing.use_file_size(file_size);
         let sectors = limits::sectors(&backing, file_size);
@@ -273,7 +276,7 @@ impl LoopDevice {
         let published = self.workers.clear_backing();
 
         let mut update = disk.start_limits_update();
-        update.set_block_size(SECTOR_SIZE);
+        update.set_block_sizes(BlockSizes::all(SECTOR_SIZE));
         if update.commit().is_err() {
             pr_warn_once!("{}: block size not reset\n", &*self.name);
         }
@@ -323,7 +326,7 @@ impl Shared {
 /// All that a device is to have with a file, see [`LoopDevice::prepare`].
 struct Prepared {
     backing: Arc<Backing>,
-    limits: Limits,
+    limits: QueueLimits,
     /// The capacity.
     sectors: u64,
 }
@@ -381,7 +384,7 @@ pub(super) fn limits(
     direct_io: DirectIo,
     block_size: u32,
     offset: u64,
-) -> Limits {
+) -> QueueLimits {
     let below = file.backing_limits();
     let discard = if below.is_device {
         Discard::Device {

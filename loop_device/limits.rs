@@ -8,7 +8,10 @@ use crate::{
             SECTOR_SHIFT,
             SECTOR_SIZE, //
         },
-        queue_limits::Limits,
+        queue_limits::{
+            BlockSizes,
+            QueueLimits, //
+        },
     },
     backing_file::{
         capabilities::DirectIo,
@@ -103,7 +106,7 @@ pub(super) enum Discard {
 }
 
 /// Returns the limits of a device.
-pub(super) fn limits(input: LimitsInput) -> Limits {
+pub(super) fn limits(input: LimitsInput) -> QueueLimits {
     let block_size = match input.block_size {
         0 if input.direct => input.direct_io.offset_align,
         0 => SECTOR_SIZE,
@@ -125,8 +128,8 @@ pub(super) fn limits(input: LimitsInput) -> Limits {
             alignment,
         ),
     };
-    Limits {
-        block_size,
+    QueueLimits {
+        block_sizes: BlockSizes::all(block_size),
         // Buffers of a sector are aligned so, and the block layer refuses what is not
         // aligned to this. What the file then refuses goes through its page cache.
         dma_alignment: input.direct_io.mem_align.min(SECTOR_SIZE),
@@ -251,7 +254,7 @@ mod tests {
                 direct,
                 ..PLAIN
             });
-            assert_eq!(limits.block_size, expected);
+            assert_eq!(limits.block_sizes.logical, expected);
             assert_eq!(limits.dma_alignment, 4);
         }
     }
@@ -290,7 +293,7 @@ mod tests {
                 block_size: asked,
                 ..PLAIN
             });
-            assert_eq!(limits.block_size, expected);
+            assert_eq!(limits.block_sizes.logical, expected);
         }
     }
 

@@ -194,7 +194,7 @@ impl LoopDevice {
         let offset = current.settings().offset;
         let limits = attach::limits(file, old_flags, direct_io, bytes as u32, offset);
         let new = Arc::new(
-            current.with(*current.settings(), old_flags, limits.block_size),
+            current.with(*current.settings(), old_flags, limits.block_sizes.logical),
             GFP_KERNEL,
         )?;
         let sectors = limits::sectors(&new, new.used_file_size());

@@ -12,11 +12,33 @@ use kernel::{
     types::NotThreadSafe, //
 };
 
+/// Block sizes of a device, in bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct BlockSizes {
+    /// Smallest unit that the device can address (`logical_block_size`).
+    pub(crate) logical: u32,
+    /// Smallest unit that the device writes without reading before (`physical_block_size`).
+    pub(crate) physical: u32,
+    /// Smallest preferred size of I/O (`io_min`).
+    pub(crate) io_min: u32,
+}
+
+impl BlockSizes {
+    /// Returns equal block sizes.
+    pub(crate) const fn all(bytes: u32) -> Self {
+        Self {
+            logical: bytes,
+            physical: bytes,
+            io_min: bytes,
+        }
+    }
+}
+
 /// Limits that a driver sets ([`struct queue_limits`](srctree/include/linux/blkdev.h)).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Limits {
-    /// Logical, physical and minimum I/O size, in bytes.
-    pub(crate) block_size: u32,
+pub(crate) struct QueueLimits {
+    /// Block sizes.
+    pub(crate) block_sizes: BlockSizes,
     /// Alignment of the addresses and lengths of bvecs, in bytes; a power of two, at most a page.
     pub(crate) dma_alignment: u32,
     /// Whether written data has to be flushed to be durable (`BLK_FEAT_WRITE_CACHE`).
@@ -48,12 +70,12 @@ pub(crate) struct Limits {
 /// ```
 /// use crate::abstractions::block::{
 ///     gen_disk::GenDisk,
-///     queue_limits::Limits, //
+///     queue_limits::QueueLimits, //
 /// };
 /// use kernel::prelude::*;
 ///
 /// /// Replaces the limits of a disk while it has no I/O in flight.
-/// fn replace<T>(disk: &GenDisk<T>, limits: &Limits) -> Result {
+/// fn replace<T>(disk: &GenDisk<T>, limits: &QueueLimits) -> Result {
 ///     let mut update = disk.start_limits_update();
 ///     update.set(limits);
 ///     disk.while_frozen(|_| update.commit())
@@ -84,8 +106,8 @@ impl<T> GenDisk<T> {
 
 impl<T> LimitsUpdate<'_, T> {
     /// Replaces all limits that a driver sets.
-    pub(crate) fn set(&mut self, limits: &Limits) {
-        self.set_block_size(limits.block_size);
+    pub(crate) fn set(&mut self, limits: &QueueLimits) {
+        self.set_block_sizes(limits.block_sizes);
         // The field is a mask. The block layer replaces 0 by its default, so that an alignment
         // of 1 is not possible.
         self.lim.dma_alignment = limits.dma_alignment.max(2) - 1;
@@ -121,16 +143,16 @@ impl<T> LimitsUpdate<'_, T> {
         self.set_feature(bindings::RUST_LOOP_CONST_BLK_FEAT_ADD_RANDOM, false);
     }
 
-    /// Replaces [`Limits::discard_alignment`].
+    /// Replaces [`QueueLimits::discard_alignment`].
     pub(crate) fn set_discard_alignment(&mut self, bytes: u32) {
         self.lim.discard_alignment = bytes;
     }
 
-    /// Replaces [`Limits::block_size`].
-    pub(crate) fn set_block_size(&mut self, bytes: u32) {
-        self.lim.logical_block_size = bytes;
-        self.lim.physical_block_size = bytes;
-        self.lim.io_min = bytes;
+    /// Replaces [`QueueLimits::block_sizes`].
+    pub(crate) fn set_block_sizes(&mut self, sizes: BlockSizes) {
+        self.lim.logical_block_size = sizes.logical;
+        self.lim.physical_block_size = sizes.physical;
+        self.lim.io_min = sizes.io_min;
     }
 
     fn set_feature(&mut self, feature: bindings::blk_features_t, on: bool) {
