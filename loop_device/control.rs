@@ -22,7 +22,10 @@ use crate::{
                 ProbeOperations,
                 ProbeSlot, //
             },
-            mq::TagSetOptions,
+            mq::{
+                TagSetFlag,
+                TagSetOptions, //
+            },
         },
         compat::{
             errno::ENOSYS,
@@ -220,6 +223,9 @@ impl Control {
                     tags: TagSetOptions {
                         nr_hw_queues: 1,
                         queue_depth: hw_queue_depth.get().unsigned_abs(),
+                        // The backing file may be on another block device, which has the I/O
+                        // scheduler.
+                        flags: TagSetFlag::Stacking | TagSetFlag::NoSchedByDefault,
                     },
                 },
             ),

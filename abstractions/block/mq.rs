@@ -24,16 +24,19 @@ pub(crate) use self::{
         Operations,
         Request,
         RequestMut,
-        RequestRef,
-        SECTOR_SHIFT,
-        SECTOR_SIZE, //
+        RequestRef, //
     },
     request_list::RequestList,
     status::BlkStatus,
     tag_set::{
         TagSet,
+        TagSetFlag,
         TagSetOptions, //
     },
+};
+pub(crate) use kernel::block::{
+    SECTOR_SHIFT,
+    SECTOR_SIZE, //
 };
 
 pub(super) use self::request::PduVariant;

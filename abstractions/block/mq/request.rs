@@ -31,6 +31,7 @@ use core::{
     ptr::NonNull, //
 };
 use kernel::{
+    block::SECTOR_SHIFT,
     container_of,
     ffi,
     prelude::*,
@@ -60,11 +61,6 @@ pub(crate) trait Operations: Sized + Send + Sync + 'static {
     /// after this one.
     fn queue_rq(data: ArcBorrow<'_, Self::QueueData>, rq: NewRequest<Self>, is_last: bool);
 }
-
-/// Bytes per sector, the block layer's unit of length.
-pub(crate) const SECTOR_SIZE: u32 = 512;
-/// Binary logarithm of [`SECTOR_SIZE`].
-pub(crate) const SECTOR_SHIFT: u32 = 9;
 
 /// The operation of a request (`enum req_op`).
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The requests of a device.
+//! Tag sets, and the calls of the block layer into the driver.
 //!
 //! C header: [`include/linux/blk-mq.h`](srctree/include/linux/blk-mq.h)
 
@@ -21,29 +21,70 @@ use core::{
 };
 use kernel::{
     error::to_result,
+    impl_flags,
     prelude::*,
     sync::ArcBorrow,
     types::Opaque, //
 };
 
-/// Sizes of a [`TagSet`].
+impl_flags!(
+    /// Flags of a [`TagSet`] (`BLK_MQ_F_*`).
+    #[derive(Clone, Copy, Default, PartialEq, Eq)]
+    pub(crate) struct TagSetFlags(u32);
+
+    /// One of the [`TagSetFlags`].
+    #[derive(Clone, Copy, PartialEq, Eq)]
+    pub(crate) enum TagSetFlag {
+        /// The driver passes its I/O on to another block device (`BLK_MQ_F_STACKING`).
+        Stacking = bindings::RUST_LOOP_CONST_BLK_MQ_F_STACKING,
+        /// There is no I/O scheduler until user space sets one
+        /// (`BLK_MQ_F_NO_SCHED_BY_DEFAULT`).
+        NoSchedByDefault = bindings::RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT,
+    }
+);
+
+/// Properties of a [`TagSet`].
 #[derive(Clone, Copy)]
 pub(crate) struct TagSetOptions {
     /// Number of hardware queues.
     pub(crate) nr_hw_queues: u32,
-    /// Number of requests that can be under way in each of them.
+    /// Number of requests that can be in flight in each hardware queue.
     pub(crate) queue_depth: u32,
+    /// Flags.
+    pub(crate) flags: TagSetFlags,
 }
 
-/// The requests of one device (`struct blk_mq_tag_set`).
-///
-/// The driver calls the files below into being by its requests, so it is a
-/// stacking one (`BLK_MQ_F_STACKING`), and it gains nothing by an I/O scheduler
-/// (`BLK_MQ_F_NO_SCHED_BY_DEFAULT`).
+/// The requests of one device ([`struct blk_mq_tag_set`](srctree/include/linux/blk-mq.h)).
 ///
 /// # Invariants
 ///
-/// `inner` is initialised, and its requests have room for a `Pdu<T>` each.
+/// `inner` is initialised, and its requests have room for a [`Pdu<T>`] each.
+///
+/// # Examples
+///
+/// ```
+/// use crate::{
+///     abstractions::block::mq::{
+///         TagSet,
+///         TagSetFlag,
+///         TagSetOptions, //
+///     },
+///     loop_cmd::LoopQueue,
+/// };
+/// use kernel::{
+///     prelude::*,
+///     sync::Arc, //
+/// };
+///
+/// fn create() -> Result<Arc<TagSet<LoopQueue>>> {
+///     let options = TagSetOptions {
+///         nr_hw_queues: 1,
+///         queue_depth: 128,
+///         flags: TagSetFlag::NoSchedByDefault.into(),
+///     };
+///     Arc::pin_init(TagSet::new(options), GFP_KERNEL)
+/// }
+/// ```
 #[pin_data(PinnedDrop)]
 pub(crate) struct TagSet<T: Operations> {
     #[pin]
@@ -52,37 +93,41 @@ pub(crate) struct TagSet<T: Operations> {
 }
 
 impl<T: Operations> TagSet<T> {
-    /// The driver's memory begins where `struct request` ends.
+    /// The driver's memory begins at the end of `struct request`.
     const PDU_IS_ALIGNED: () = assert!(
         size_of::<bindings::request>() % align_of::<Pdu<T>>() == 0
             && align_of::<Pdu<T>>() <= align_of::<bindings::request>()
     );
 
     /// Allocates the requests. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// - `ENOMEM`;
+    /// - `EINVAL` if a size is 0 or too large.
     pub(crate) fn new(options: TagSetOptions) -> impl PinInit<Self, Error> {
         let () = Self::PDU_IS_ALIGNED;
+        // INVARIANT: `cmd_size` is the size of a `Pdu<T>`.
         try_pin_init!(Self {
             inner <- Opaque::try_ffi_init(move |slot: *mut bindings::blk_mq_tag_set| {
-                // SAFETY: `slot` is valid for writes. All zeroes is a valid
-                // `struct blk_mq_tag_set` to fill in and allocate.
-                unsafe {
-                    slot.write_bytes(0, 1);
-                    (*slot).ops = &Self::OPS;
-                    (*slot).nr_hw_queues = options.nr_hw_queues;
-                    (*slot).queue_depth = options.queue_depth;
-                    (*slot).numa_node = bindings::NUMA_NO_NODE;
-                    (*slot).cmd_size = size_of::<Pdu<T>>() as u32;
-                    (*slot).flags = bindings::RUST_LOOP_CONST_BLK_MQ_F_STACKING
-                        | bindings::RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT;
-                }
-                // SAFETY: `slot` has just been filled in and stays where it is.
+                // SAFETY: `slot` is valid for writes, and zeroes are a valid value.
+                unsafe { slot.write_bytes(0, 1) };
+                // SAFETY: `slot` has just been initialised.
+                let set = unsafe { &mut *slot };
+                set.ops = &Self::OPS;
+                set.nr_hw_queues = options.nr_hw_queues;
+                set.queue_depth = options.queue_depth;
+                set.numa_node = bindings::NUMA_NO_NODE;
+                set.cmd_size = size_of::<Pdu<T>>() as u32;
+                set.flags = options.flags.into();
+                // SAFETY: `slot` has been filled in and does not move.
                 to_result(unsafe { bindings::blk_mq_alloc_tag_set(slot) })
             }),
             _p: PhantomData,
         })
     }
 
-    /// Returns the tag set; it lives as long as `self`. Any context.
+    /// Returns the tag set, which lives as long as `self`. Any context.
     pub(in crate::abstractions::block) fn as_raw(&self) -> *mut bindings::blk_mq_tag_set {
         self.inner.get()
     }
@@ -93,16 +138,23 @@ impl<T: Operations> TagSet<T> {
         ..pin_init::zeroed()
     };
 
+    /// Ends a request.
+    ///
     /// # Safety
     ///
     /// Called by the block layer only, for a request that [`Request::complete`] has given up to
     /// it.
     unsafe extern "C" fn complete_callback(rq: *mut bindings::request) {
-        // SAFETY: The block layer passes a request of the tag set that these operations belong
-        // to, and gives it up.
-        unsafe { Request::<T>::end_completed(RawRequest::new(NonNull::new_unchecked(rq))) };
+        // SAFETY: The block layer passes a valid pointer.
+        let rq = unsafe { NonNull::new_unchecked(rq) };
+        // SAFETY: The request is one of the tag set that these operations belong to.
+        let rq = unsafe { RawRequest::<T>::new(rq) };
+        // SAFETY: The block layer gives up the request, which `complete` gave it.
+        unsafe { Request::<T>::end_completed(rq) };
     }
 
+    /// Starts a request and passes it to the driver.
+    ///
     /// # Safety
     ///
     /// Called by the block layer only, for a queue whose `queuedata` points to driver data that
@@ -117,15 +169,16 @@ impl<T: Operations> TagSet<T> {
         let (Some(queuedata), Some(rq)) = (NonNull::new(queuedata), NonNull::new(rq)) else {
             return BlkStatus::IOERR.0;
         };
-        // SAFETY: The caller guarantees that an `Arc` keeps the data until the queue has been
+        // SAFETY: By the caller's promise an `Arc` keeps the data until the queue has been
         // drained.
         let data = unsafe { ArcBorrow::from_raw(queuedata.cast().as_ptr()) };
-        // SAFETY: The block layer hands the request to us to start it. Success, below, says
-        // that it is ours to end.
-        let rq = unsafe {
-            bindings::blk_mq_start_request(rq.as_ptr());
-            NewRequest::from_raw(RawRequest::new(rq))
-        };
+        // SAFETY: The block layer passes a request that has not been started.
+        unsafe { bindings::blk_mq_start_request(rq.as_ptr()) };
+        // SAFETY: The request is one of the tag set that these operations belong to.
+        let rq = unsafe { RawRequest::new(rq) };
+        // SAFETY: The request has just been started. Returning success tells the block layer that
+        // the driver owns it.
+        let rq = unsafe { NewRequest::from_raw(rq) };
         T::queue_rq(data, rq, is_last);
         BlkStatus::OK.0
     }
@@ -141,5 +194,5 @@ impl<T: Operations> PinnedDrop for TagSet<T> {
 
 // SAFETY: A tag set may be freed from any thread.
 unsafe impl<T: Operations> Send for TagSet<T> {}
-// SAFETY: There is nothing to do with a shared reference to it.
+// SAFETY: A shared reference to a tag set gives access to nothing.
 unsafe impl<T: Operations> Sync for TagSet<T> {}
