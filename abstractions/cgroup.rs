@@ -12,6 +12,7 @@
 
 use super::{
     bindings,
+    block::mq::RequestRef,
     compat::errno::ENAMETOOLONG, //
 };
 use core::{
@@ -136,6 +137,16 @@ impl CssKey {
     /// Returns the key after this one, whether or not a css has it.
     pub(crate) fn next(self) -> Option<Self> {
         self.0.checked_add(1).map(Self)
+    }
+}
+
+impl RequestRef {
+    /// Returns the cgroup to which the request is charged, which is that of its first bio. `None`
+    /// if that is the root or there is no bio.
+    pub(crate) fn blkcg(&self) -> Option<&BlkcgCss> {
+        let bio = self.bio()?;
+        // SAFETY: The bio belongs to the request, which is not ended while `self` is borrowed.
+        unsafe { BlkcgCss::of_bio(bio) }
     }
 }
 

@@ -38,8 +38,9 @@ impl KtimeNs {
         Self(unsafe { bindings::ktime_get() }.unsigned_abs())
     }
 
-    /// Converts a time of the block layer (`blk_time_get_ns()`).
-    pub(super) fn from_block(ns: u64) -> Self {
+    /// Converts a time in nanoseconds, such as
+    /// [`start_time_ns`](super::block::mq::RequestRef::start_time_ns).
+    pub(crate) fn from_nanos(ns: u64) -> Self {
         Self(ns)
     }
 

@@ -67,7 +67,7 @@ impl RequestInfo {
         Self {
             op: rq.op(),
             bytes: rq.bytes(),
-            start_time: rq.start_time().unwrap_or_else(KtimeNs::now),
+            start_time: rq.start_time_ns().map_or_else(KtimeNs::now, KtimeNs::from_nanos),
         }
     }
 }

@@ -18,8 +18,6 @@ use crate::abstractions::{
         Direction,
         Source, //
     },
-    cgroup::BlkcgCss,
-    time::KtimeNs, //
 };
 use core::{
     marker::PhantomData,
@@ -172,23 +170,20 @@ impl RequestRef {
         unsafe { bindings::rust_loop_helper_req_get_ioprio(self.as_raw()) }
     }
 
-    /// Returns when the request was allocated, if the block layer accounts for it.
-    pub(crate) fn start_time(&self) -> Option<KtimeNs> {
+    /// Returns the time at which the request was allocated, in nanoseconds of `CLOCK_MONOTONIC`.
+    /// `None` if the block layer does not account for the request: the field may then hold the
+    /// time of the previous request with the same tag.
+    pub(crate) fn start_time_ns(&self) -> Option<u64> {
         // SAFETY: By the type invariant the request is valid and started.
         let ns = unsafe { (*self.as_raw()).start_time_ns };
         let flags = self.rq_flags().load(Relaxed);
-        // Without accounting the time may be that of an earlier request with this tag.
-        (flags & bindings::RUST_LOOP_CONST_RQF_IO_STAT != 0).then_some(KtimeNs::from_block(ns))
+        (flags & bindings::RUST_LOOP_CONST_RQF_IO_STAT != 0).then_some(ns)
     }
 
-    /// Returns the cgroup to which the request is charged (that of its first bio). `None` if
-    /// that is the root or there is no bio.
-    pub(crate) fn blkcg(&self) -> Option<&BlkcgCss> {
+    /// Returns the first bio; `None` if there is none. It is valid while `self` is borrowed.
+    pub(in crate::abstractions) fn bio(&self) -> Option<NonNull<bindings::bio>> {
         // SAFETY: By the type invariant the request is valid.
-        let bio = NonNull::new(unsafe { (*self.as_raw()).bio })?;
-        // SAFETY: The bio belongs to the request, which cannot be ended while `self` is
-        // borrowed.
-        unsafe { BlkcgCss::of_bio(bio) }
+        NonNull::new(unsafe { (*self.as_raw()).bio })
     }
 
     /// Returns the memory of a write, from its beginning, for one transfer. `None` if the
