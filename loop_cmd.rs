@@ -26,6 +26,7 @@ mod rw;
 mod swap;
 
 pub(crate) use self::cmd::{
+    worker_flags,
     LoopCmd,
     LoopQueue,
     RequestInfo, //

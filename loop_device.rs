@@ -74,12 +74,18 @@ use crate::{
         fs::NoIoGfpTable,
         module::ModuleRef,
         sysfs::GroupRegistration,
-        workqueue::OwnedQueue, //
+        workqueue::{
+            OwnedQueue,
+            WqFlag, //
+        },
     },
     backing_file::Backing,
     loop_cmd::LoopQueue,
     loop_worker::{
-        levels::LevelQueues,
+        levels::{
+            new_reclaim_queue,
+            LevelQueues, //
+        },
         Workers, //
     },
 };
@@ -118,11 +124,11 @@ pub(crate) struct Shared {
 
 impl Shared {
     fn new(partitions: Partitions) -> Result<impl PinInit<Self>> {
-        let percpu = Arc::new(
-            OwnedQueue::new_bound_freezable(c"rust_loop_percpu")?,
-            GFP_KERNEL,
-        )?;
-        let swap = OwnedQueue::new_unbound_freezable(c"rust_loop_swap")?;
+        // Commands take long, and must not delay other work of the CPU.
+        let flags = WqFlag::Percpu | WqFlag::Freezable | WqFlag::CpuIntensive;
+        let percpu = OwnedQueue::new(c"rust_loop_percpu", flags, OwnedQueue::DEFAULT_ACTIVE)?;
+        let percpu = Arc::new(percpu, GFP_KERNEL)?;
+        let swap = new_reclaim_queue(c"rust_loop_swap")?;
         let swap = Arc::new(swap, GFP_KERNEL)?;
         let no_io_gfp = Arc::pin_init(NoIoGfpTable::new(), GFP_KERNEL)?;
         let queues = LevelQueues::new()?;

@@ -70,11 +70,6 @@ pub(crate) fn with_flags<R>(flags: TaskFlags, f: impl FnOnce() -> R) -> R {
     ret
 }
 
-/// Former name of [`with_flags`] with two flags.
-pub(crate) fn with_backing_io<R>(f: impl FnOnce() -> R) -> R {
-    with_flags(TaskFlag::LocalThrottle | TaskFlag::MemallocNoio, f)
-}
-
 /// Calls `f` with access to the memory reserves ([`TaskFlag::Memalloc`]) if `reserve` says so. See
 /// [`with_flags`].
 pub(crate) fn with_memory_reserve_if<R>(reserve: bool, f: impl FnOnce() -> R) -> R {

@@ -92,18 +92,6 @@ impl OwnedQueue {
         Ok(Self(NonNull::new(queue).ok_or(ENOMEM)?))
     }
 
-    /// Former name.
-    pub(crate) fn new_unbound_freezable(name: &CStr) -> Result<Self> {
-        let flags = WqFlag::Unbound | WqFlag::Freezable | WqFlag::MemReclaim | WqFlag::Legacy;
-        Self::new(name, flags, Self::MAX_ACTIVE)
-    }
-
-    /// Former name.
-    pub(crate) fn new_bound_freezable(name: &CStr) -> Result<Self> {
-        let flags = WqFlag::Percpu | WqFlag::Freezable | WqFlag::CpuIntensive;
-        Self::new(name, flags, Self::DEFAULT_ACTIVE)
-    }
-
     /// Returns the workqueue, which lives as long as `self`. Any context.
     pub(super) fn as_raw(&self) -> *mut bindings::workqueue_struct {
         self.0.as_ptr()

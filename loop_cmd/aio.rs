@@ -8,6 +8,7 @@ use super::{
         complete,
         end,
         rw_options,
+        worker_flags,
         LoopCmd,
         LoopQueue, //
     },
@@ -163,7 +164,7 @@ impl FileIo<LoopQueue> for LoopCmd {
     fn resume(mut rq: Request<LoopQueue>) {
         let (mut request, cmd) = rq.parts();
         let cmd = &*cmd;
-        let status = task::with_backing_io(|| {
+        let status = task::with_flags(worker_flags(), || {
             IoCgroup::associate_with(cmd.cgroup(), || cmd.do_rest(&mut request))
         });
         end(rq, status);

@@ -19,6 +19,10 @@ use crate::{
             kiocb::RwOptions,
             BackingFile, //
         },
+        task::{
+            TaskFlag,
+            TaskFlags, //
+        },
         time::KtimeNs,
     },
     backing_file::Backing, //
@@ -67,7 +71,9 @@ impl RequestInfo {
         Self {
             op: rq.op(),
             bytes: rq.bytes(),
-            start_time: rq.start_time_ns().map_or_else(KtimeNs::now, KtimeNs::from_nanos),
+            start_time: rq
+                .start_time_ns()
+                .map_or_else(KtimeNs::now, KtimeNs::from_nanos),
         }
     }
 }
@@ -159,6 +165,13 @@ pub(super) fn end(rq: Request<LoopQueue>, status: BlkStatus) {
 pub(super) fn complete(rq: Request<LoopQueue>, status: BlkStatus) {
     rq.data().account(status);
     rq.complete(status);
+}
+
+/// Returns the flags of a thread while it executes commands (`PF_LOCAL_THROTTLE`,
+/// `PF_MEMALLOC_NOIO`). Reclaim may wait for the commands, so their allocations must not start
+/// I/O, and only the backing device may throttle them.
+pub(crate) fn worker_flags() -> TaskFlags {
+    TaskFlag::LocalThrottle | TaskFlag::MemallocNoio
 }
 
 /// Returns the options for reading or writing the data of `rq`.

@@ -13,7 +13,10 @@
 //! not seen, and below the last one several share it. There, and only while no thread can be
 //! created, an upper device may keep a lower one waiting.
 
-use crate::abstractions::workqueue::OwnedQueue;
+use crate::abstractions::workqueue::{
+    OwnedQueue,
+    WqFlag, //
+};
 use kernel::{
     prelude::*,
     sync::Arc, //
@@ -21,6 +24,23 @@ use kernel::{
 
 /// How many levels have a workqueue of their own. A thread each.
 const LEVELS: usize = 4;
+
+/// Allocates an unbound workqueue with a rescuer, which stands still while the system is suspended.
+/// Its workers may wait for each other, so as many as possible run at the same time. May sleep.
+///
+/// The kernel warns if work on such a workqueue waits for a workqueue without a rescuer
+/// (`check_flush_dependency()`), because that may have to wait for memory. Full filesystems do wait
+/// so, on behalf of any task that writes (`xfs_flush_inodes()`, `ext4_should_retry_alloc()`). A
+/// workqueue without a rescuer would not avoid the wait. So the workqueue is marked as legacy, like
+/// those of `create_freezable_workqueue()`, which may wait so.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub(crate) fn new_reclaim_queue(name: &CStr) -> Result<OwnedQueue> {
+    let flags = WqFlag::Unbound | WqFlag::Freezable | WqFlag::MemReclaim | WqFlag::Legacy;
+    OwnedQueue::new(name, flags, OwnedQueue::MAX_ACTIVE)
+}
 
 /// See the head of this file.
 pub(crate) struct LevelQueues([Arc<OwnedQueue>; LEVELS]);
@@ -33,10 +53,7 @@ impl LevelQueues {
     /// `ENOMEM`.
     pub(crate) fn new() -> Result<Self> {
         let queue = |name| -> Result<Arc<OwnedQueue>> {
-            Ok(Arc::new(
-                OwnedQueue::new_unbound_freezable(name)?,
-                GFP_KERNEL,
-            )?)
+            Ok(Arc::new(new_reclaim_queue(name)?, GFP_KERNEL)?)
         };
         Ok(Self([
             queue(c"rust_loop")?,

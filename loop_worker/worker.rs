@@ -26,7 +26,7 @@ use crate::{
                 Request,
                 RequestList, //
             },
-            plug::plugged, //
+            plug::with_plug, //
         },
         task,
         time::KtimeNs,
@@ -68,7 +68,7 @@ impl LoopWorker {
     /// Executes commands until there are none, or until the worker has to continue on another
     /// workqueue. Process context of a kernel thread, sleeps.
     fn run_from(self: &Arc<Self>, from: Workqueue) {
-        task::with_backing_io(|| {
+        task::with_flags(loop_cmd::worker_flags(), || {
             // Reads for which the file has started readahead, in that order.
             let mut readahead = RequestList::new();
             let mut next = self.first_batch(from);
@@ -165,9 +165,11 @@ impl LoopWorker {
             } else {
                 // The plug gathers I/O for the device, which gets it at the end.
                 let nr_expected = PLUG_BATCH.min(1 + batch.len());
-                plugged(&self.group.unplugging, nr_expected, || {
-                    issue_batch(rq, batch, readahead, now)
-                })
+                with_plug(
+                    nr_expected,
+                    || issue_batch(rq, batch, readahead, now),
+                    |plug| self.group.unplugging.enter(|| plug.finish()),
+                )
             };
             if let Some(rq) = blocked {
                 loop_cmd::execute_blocking(rq);

@@ -6,10 +6,7 @@
 //!
 //! C header: [`include/linux/blkdev.h`](srctree/include/linux/blkdev.h)
 
-use crate::abstractions::{
-    bindings,
-    task::TaskSection, //
-};
+use crate::abstractions::bindings;
 use core::marker::PhantomData;
 use kernel::types::{
     NotThreadSafe,
@@ -84,9 +81,4 @@ pub(crate) fn with_plug<R>(
         _not_send: NotThreadSafe,
     });
     ret
-}
-
-/// Former name of [`with_plug`] with a section.
-pub(crate) fn plugged<R>(unplugging: &TaskSection, expected: u32, f: impl FnOnce() -> R) -> R {
-    with_plug(expected, f, |plug| unplugging.enter(|| plug.finish()))
 }

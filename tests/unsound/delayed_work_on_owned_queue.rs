@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 //! A timer does not queue work on a workqueue that has been destroyed.
 
-use crate::abstractions::workqueue::OwnedQueue;
+use crate::abstractions::workqueue::{
+    OwnedQueue,
+    WqFlag, //
+};
 use kernel::{
     prelude::*,
     sync::Arc,
@@ -30,7 +33,7 @@ impl WorkItem for Later {
 }
 
 fn misuse() -> Result {
-    let queue = OwnedQueue::new_unbound_freezable(c"q")?;
+    let queue = OwnedQueue::new(c"q", WqFlag::Unbound.into(), OwnedQueue::DEFAULT_ACTIVE)?;
     let item = Arc::pin_init(
         pin_init!(Later { work <- new_delayed_work!("Later::work") }),
         GFP_KERNEL,
