@@ -15,31 +15,28 @@
 //!                        detached
 //! ```
 //!
-//! What exists only while the device has a backing file is inside
-//! [`State::Bound`], see [`Bound`].
+//! [`Bound`] has the data that exist only while the device has a backing file.
 //!
 //! # Locks
 //!
 //! In this order, outermost first:
 //!
-//! 1. the *change lock* ([`LoopDevice::change`]) of the device, held while an ioctl changes
-//!    a device that is bound: over I/O, over waiting for the filesystem, and over freezing the
-//!    queue. Only such ioctls wait for it: no opener, no `LOOP_CLR_FD`, no other device;
-//! 2. the exclusive claim of the block device, a lock in all but name;
-//! 3. the *validate lock* ([`Shared::validate`]), one for all devices, held while
-//!    a device gets another loop device as its backing file, so that two that do
-//!    so at once cannot become each other's; and in `LOOP_CLR_FD`, so that a device
-//!    that is about to lose its file is not found bound by one of these. No task does I/O or
-//!    waits for a filesystem under it;
-//! 4. the block layer's `open_mutex` of the disk, held in `open` and `release`; or the limits
-//!    lock of the queue, and freezing the queue;
-//! 5. the *state lock* ([`LoopDevice::state`]), which protects the state and nothing else. No
-//!    task sleeps under it but for memory;
-//! 6. the work lock, see [`crate::loop_worker`].
+//! 1. The *change lock* ([`LoopDevice::change`]) of the device serializes the ioctls that change
+//!    a bound device. It is held over I/O, over calls of the filesystem and over freezing the
+//!    queue. Openers, `LOOP_CLR_FD` and other devices never wait for it.
+//! 2. The exclusive claim of the block device (`bd_prepare_to_claim()`) works like a lock.
+//! 3. The *validate lock* ([`Shared::validate`]), one for all devices, keeps stacks of loop
+//!    devices free of cycles. It is held while a device gets another loop device as its backing
+//!    file, and in `LOOP_CLR_FD`, after which the device must not become part of a stack. No task
+//!    does I/O or calls a filesystem under it.
+//! 4. The block layer's `open_mutex` of the disk is held in `open` and `release`. On the same
+//!    level are the limits lock of the queue, and freezing the queue.
+//! 5. The *state lock* ([`LoopDevice::state`]) protects only the state. Tasks sleep under it for
+//!    memory only.
+//! 6. The work lock, see [`crate::loop_worker`].
 //!
-//! With the queue frozen or its limits locked, nothing enters a filesystem. The
-//! lock of the control device ([`control`]) is taken with none of these held,
-//! and none of these is taken under it.
+//! No task enters a filesystem while the queue is frozen or its limits are locked. The lock of
+//! the control device ([`control`]) is never held together with any of these.
 
 #![forbid(unsafe_code)]
 
@@ -100,25 +97,25 @@ use kernel::{
     },
 };
 
-/// What all devices share.
+/// The data that all devices share.
 #[pin_data]
 pub(crate) struct Shared {
     /// See the head of this file.
     #[pin]
     validate: Mutex<()>,
-    /// The files of all devices.
+    /// The backing files of all devices, whose page caches allocate memory without I/O.
     no_io_gfp: Arc<NoIoGfpTable>,
-    /// What is said of partitions.
+    /// The minor numbers of each device.
     partitions: Partitions,
-    /// For workers that run where their command was issued.
+    /// The per-CPU workqueue.
     percpu: Arc<OwnedQueue>,
-    /// For workers that write swap.
+    /// The workqueue for swap-out.
     swap: Arc<OwnedQueue>,
-    /// For all other workers.
+    /// The unbound workqueues for all other commands.
     queues: LevelQueues,
-    /// For the direct I/O of all devices.
+    /// The pool of bvec arrays for direct I/O.
     arrays: Arc<BvecArrays>,
-    /// The directory of the driver.
+    /// The directory of the driver in debugfs.
     debugfs: Arc<Dir>,
 }
 
@@ -155,13 +152,13 @@ pub(crate) struct Partitions {
 }
 
 impl Partitions {
-    /// Makes room for `max` partitions, and then looks for them on every device.
-    /// With 0, which partitions there are is a matter of each device, and their
-    /// minor numbers are from the range that all drivers share.
+    /// Reserves minor numbers for at least `max` partitions of each device, and enables the
+    /// partition scan on all devices. With 0, user space enables the scan for each device, and
+    /// the minor numbers of partitions come from the range that all drivers share.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if a disk cannot have so many.
+    /// `EINVAL` if `max` is more than a disk can have.
     pub(crate) fn new(max: u32) -> Result<Self> {
         let shift = u32::BITS - max.leading_zeros();
         if shift <= DISK_MAX_PARTS.ilog2() {
@@ -171,23 +168,23 @@ impl Partitions {
         }
     }
 
-    /// Returns how many partitions there is room for.
+    /// Returns the number of partitions with reserved minor numbers.
     pub(crate) fn max(self) -> u32 {
         self.minors() - 1
     }
 
-    /// Returns how many minor numbers a device has.
+    /// Returns the number of minor numbers of a device.
     pub(crate) fn minors(self) -> u32 {
         1 << self.shift
     }
 
-    /// Returns whether all devices are searched for partitions.
+    /// Returns whether all devices are scanned for partitions.
     fn scan(self) -> bool {
         self.shift > 0
     }
 }
 
-/// A loop device, as the driver sees it.
+/// The driver's data of one loop device.
 #[pin_data]
 pub(crate) struct LoopDevice {
     number: u32,
@@ -207,30 +204,33 @@ pub(crate) struct LoopDevice {
 
 /// See the head of this file.
 enum State {
-    /// There is no backing file.
+    /// The device has no backing file.
     Unbound,
-    /// An ioctl is about to give the device one, having asked the filesystem about it.
+    /// An ioctl is attaching a backing file.
     Binding,
-    /// There is one.
+    /// The device has a backing file.
     Bound(Bound),
-    /// There is one to be let go when the last user closes the device; others
-    /// are kept out. `None` while that user does so.
+    /// The last close will detach the backing file. Opening the device fails. `None` while the
+    /// last close detaches the file.
     Rundown(Option<Bound>),
-    /// The device is about to go away.
+    /// The device is being removed.
     Deleting,
 }
 
-/// What exists while a device has a backing file.
+/// The data that exist while a device has a backing file.
 struct Bound {
     backing: Arc<Backing>,
-    /// `None` if the attributes could not be created, which is no reason not to
-    /// be a disk.
+    /// `None` if the attributes could not be created. The device works without them.
     _sysfs: Option<GroupRegistration<LoopDevice>>,
     _module: ModuleRef,
 }
 
 impl State {
-    /// Returns what a bound device has.
+    /// Returns the data of a bound device.
+    ///
+    /// # Errors
+    ///
+    /// `ENXIO` if the device is not bound.
     fn bound(&self) -> Result<&Bound> {
         match self {
             Self::Bound(bound) => Ok(bound),
@@ -246,7 +246,7 @@ impl State {
         }
     }
 
-    /// Lets a bound device run down.
+    /// Makes the last close of a bound device detach the backing file.
     fn run_down(&mut self) {
         *self = match core::mem::replace(self, Self::Unbound) {
             Self::Bound(bound) => Self::Rundown(Some(bound)),
@@ -254,7 +254,7 @@ impl State {
         }
     }
 
-    /// Takes from a device that has run down what it had, to detach it.
+    /// Takes the backing file of a device in rundown, for [`LoopDevice::detach`].
     fn take_run_down(&mut self) -> Option<Bound> {
         match self {
             Self::Rundown(bound) => bound.take(),
@@ -280,7 +280,7 @@ impl LoopDevice {
         )
     }
 
-    /// Returns whether the device has no backing file, and is not about to get one.
+    /// Returns whether the device has no backing file and no ioctl is attaching one.
     fn is_unbound(&self) -> bool {
         matches!(*self.state.lock(), State::Unbound)
     }
@@ -294,11 +294,11 @@ impl LoopDevice {
         Ok(self.state.lock().bound()?.backing.clone())
     }
 
-    /// Keeps everybody out of a device that is to be removed.
+    /// Prepares the removal of the device: opening it fails from now on.
     ///
     /// # Errors
     ///
-    /// `EBUSY` if it is in use.
+    /// `EBUSY` if the device is open or has a backing file.
     fn start_deleting(&self, disk: &GenDisk<Self>) -> Result {
         let mut state = self.state.lock();
         if !matches!(*state, State::Unbound) || disk.openers() > 0 {
@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn partition_minors() {
-        // (asked for, room for partitions, minors, whether all devices are searched)
+        // (max_part, partitions with minors, minors of a device, whether all are scanned)
         let table = [
             (0, 0, 1, false),
             (1, 1, 2, true),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Giving a device a backing file, and taking it away again.
+//! Attaching a backing file to a device, and detaching it.
 
 use super::{
     limits::{
@@ -62,25 +62,25 @@ use kernel::{
     }, //
 };
 
-/// The deepest stack of loop devices that one more is put on.
+/// The maximum depth of a stack of loop devices below a new one.
 const MAX_STACK: usize = 1024;
 
 impl LoopDevice {
-    /// Gives the device a backing file (`LOOP_CONFIGURE`, `LOOP_SET_FD`): that which `fd` is
-    /// open on in the current task. `block_size` is what the user wants, in bytes, or 0.
-    /// Sleeps.
+    /// Attaches the file behind the file descriptor `fd` of the current task
+    /// (`LOOP_CONFIGURE`, `LOOP_SET_FD`). `block_size` is the logical block size in bytes, or 0
+    /// for the default. Sleeps.
     ///
     /// # Errors
     ///
-    /// All leave the device as it was.
+    /// After an error the device is unchanged.
     ///
-    /// - `EBADF`: there is no such file descriptor, or it is open on this device;
-    /// - `EBUSY`: the device has a backing file or is about to get one, or another file
-    ///   has it open exclusively;
-    /// - `EINVAL`: the file is not one that can back a device, or a setting is
-    ///   not valid;
+    /// - `EBADF`: the file descriptor is not open, or its file is this device;
+    /// - `EBUSY`: the device has a backing file, another ioctl is attaching one, or another
+    ///   opener has claimed the device exclusively;
+    /// - `EINVAL`: the file is neither a regular file nor a block device, or a setting is
+    ///   invalid;
     /// - `EOVERFLOW`: see [`Settings::new`];
-    /// - that of the filesystem that does not tell the size of the file.
+    /// - the error of a filesystem that does not report the size of the file.
     pub(super) fn configure(
         &self,
         caller: &IoctlCaller<'_, Self>,
@@ -94,8 +94,8 @@ impl LoopDevice {
         let below = file.device();
         let prepared = self.prepare(caller, file, block_size, info);
 
-        // From here on no task waits for a filesystem. Without an exclusive opener the change
-        // claims the device, so that it does not happen under the feet of one.
+        // No filesystem is called from here on. The claim keeps other openers from claiming the
+        // device exclusively during the change. An exclusive caller has the claim already.
         let _claim = caller.bdev().claim_unless(caller.mode())?;
         let validate = self.lock_validate(below.as_ref())?;
         self.check_stack(below)?;
@@ -105,20 +105,20 @@ impl LoopDevice {
             sectors,
         } = prepared?;
         let module = ModuleRef::try_get(this_module())?;
-        // Devices that are put on top of this one find its file from here on.
+        // Devices that are stacked on this one find its backing file from here on.
         binding.publish(backing.clone());
         drop(validate);
-        // Nothing else has been changed before this, and nothing fails after it. The
-        // queue need not be frozen, for there is no I/O to a device without capacity.
+        // This is the first change to the disk, and the last step that can fail. The queue need
+        // not be frozen, because a device without capacity has no I/O in flight.
         let mut update = disk.start_limits_update();
         update.set(&limits);
         update.reset_user();
         update.commit()?;
 
         {
-            // One event for the whole change.
+            // The whole change sends one uevent, below.
             let _suppressed = disk.suppress_uevents();
-            // No opener scans for partitions before this does.
+            // Openers do not scan for partitions before the scan below.
             disk.suppress_partition_scan(true);
             disk.media_changed();
             disk.set_read_only(backing.is_read_only());
@@ -130,7 +130,7 @@ impl LoopDevice {
                 _module: module,
             });
         }
-        // Before the event, so that its receivers find the partitions.
+        // The scan precedes the uevent, so that receivers of the event find the partitions.
         if backing.flags() & flags::PARTSCAN != 0 {
             self.scan_partitions(disk);
         }
@@ -138,8 +138,8 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Makes all that the device is to have with `file`. Asks the filesystem, so no lock may be
-    /// held: it may not answer for any time. Sleeps.
+    /// Collects and creates the data for attaching `file`. Called without locks, because the
+    /// filesystem may take arbitrarily long to answer. Sleeps.
     fn prepare(
         &self,
         caller: &IoctlCaller<'_, Self>,
@@ -175,7 +175,7 @@ impl LoopDevice {
         let file_size = backing.file().size()?;
         backing.use_file_size(file_size);
         let sectors = limits::sectors(&backing, file_size);
-        // Writes back data of other writers. They learn of errors by their own fsync().
+        // Writes back data of other writers, whose own fsync() reports errors.
         let _ = backing.file().fsync();
         Ok(Prepared {
             backing: Arc::new(backing, GFP_KERNEL)?,
@@ -184,7 +184,7 @@ impl LoopDevice {
         })
     }
 
-    /// Takes the validate lock if the file is one on a loop device of this driver. Sleeps.
+    /// Takes the validate lock if the file is a loop device of this driver. Sleeps.
     pub(super) fn lock_validate(
         &self,
         below: Option<&DeviceFile>,
@@ -197,38 +197,41 @@ impl LoopDevice {
         }
     }
 
-    /// Checks that this device can be put on `below`, the block device that its file is open
-    /// on, if it is one. With that of a loop device the validate lock is held.
+    /// Checks that this device can be stacked on `below`, the block device that is its backing
+    /// file. `None` if the file is a regular file. If `below` is a loop device of this driver,
+    /// the caller holds the validate lock.
     ///
     /// # Errors
     ///
-    /// `EBADF` if it is this device, or one that stores its data there. `EINVAL` if a device
-    /// that it needs has no backing file, `EBUSY` if one is about to have another.
+    /// - `EBADF`: the stack contains this device;
+    /// - `EINVAL`: a device of the stack has no backing file, or the stack has more than
+    ///   [`MAX_STACK`] devices;
+    /// - `EBUSY`: the backing file of a device of the stack is being replaced.
     pub(super) fn check_stack(&self, below: Option<DeviceFile>) -> Result {
-        // Down a stack of loop devices, each of which is bound. This ends, as
-        // stacks are built one device at a time under the validate lock.
+        // All devices of the stack are bound. The stack has no cycle, because stacks are built
+        // one device at a time under the validate lock.
         let mut next = below;
         for _ in 0..MAX_STACK {
             match next {
                 None => return Ok(()),
-                Some(device) => next = self.below(&device)?,
+                Some(device) => next = self.next_in_stack(&device)?,
             }
         }
         Err(EINVAL)
     }
 
-    /// Returns the block device that stores the data of `device`, if `device` is a loop
-    /// device of this driver and stores them in a block device.
+    /// Returns the block device that is the backing file of `device`. `None` if `device` is not
+    /// a loop device of this driver, or is on a regular file.
     ///
-    /// Devices of other drivers are opaque, those of the C loop driver as well: no interface
-    /// inside the kernel tells where they store their data, and each of them can be changed
-    /// after it was looked at.
+    /// Devices of other drivers, the C loop driver included, are opaque. The kernel has no
+    /// interface that tells where they store their data, and they can change after the check.
     ///
     /// # Errors
     ///
-    /// `EBADF` if it is this device, `EINVAL` if it is a loop device without a
-    /// backing file, `EBUSY` if the file of that is about to be replaced.
-    fn below(&self, device: &DeviceFile) -> Result<Option<DeviceFile>> {
+    /// - `EBADF`: `device` is this device;
+    /// - `EINVAL`: `device` has no backing file;
+    /// - `EBUSY`: the backing file of `device` is being replaced.
+    fn next_in_stack(&self, device: &DeviceFile) -> Result<Option<DeviceFile>> {
         let Some(ours) = device.as_disk_of::<Self>() else {
             return Ok(None);
         };
@@ -243,30 +246,29 @@ impl LoopDevice {
         }
     }
 
-    /// Lets the backing file go when the device is closed (`LOOP_CLR_FD`).
+    /// Detaches the backing file at the last close of the device (`LOOP_CLR_FD`).
     ///
     /// # Errors
     ///
-    /// `ENXIO` if there is none.
+    /// `ENXIO` if the device has no backing file.
     pub(super) fn clear_fd(&self, disk: &GenDisk<Self>) -> Result {
-        // A device that is about to lose its file must not be found bound by one
-        // that is about to be put on top of it.
+        // An ioctl that stacks another device on this one must see it either bound or in
+        // rundown, for the whole of its check.
         let _validate = self.shared.validate.lock_killable()?;
         let mut state = self.state.lock();
         let backing = &state.bound()?.backing;
         backing.set_autoclear();
         if disk.openers() == 1 {
-            // Keep others out; who called us closes the device last. Until then
-            // the device works, so that what has been written to its page cache
-            // reaches the file.
+            // The caller is the only opener, and no other task can open the device from now on.
+            // The device works until the caller closes it, so that dirty pages in its page
+            // cache reach the file.
             backing.set_stacking(Stacking::RunDown);
             state.run_down();
         }
         Ok(())
     }
 
-    /// Takes the backing file away. Called when the device has been closed for
-    /// the last time, so there is no I/O. Sleeps.
+    /// Detaches the backing file. Called at the last close, so no I/O is in flight. Sleeps.
     pub(super) fn detach(&self, disk: Releasing<'_, Self>, bound: Bound) {
         let Bound {
             backing,
@@ -291,11 +293,11 @@ impl LoopDevice {
 
         *self.state.lock() = State::Unbound;
         drop((published, backing));
-        // Who closes the device still has a reference of its own.
+        // The task that closes the device still holds a reference to the module.
         drop(module);
     }
 
-    /// Looks for partitions. Called without locks but the change lock.
+    /// Scans for partitions. Called with no lock held, or only the change lock. Sleeps.
     pub(super) fn scan_partitions(&self, disk: &GenDisk<Self>) {
         if let Err(err) = disk.scan_partitions() {
             pr_warn!(
@@ -308,8 +310,8 @@ impl LoopDevice {
 }
 
 impl Shared {
-    /// Takes a file for a device, with the workqueue for the level of the stack that the device
-    /// will be at. Sleeps.
+    /// Combines a backing file with the workqueue for the level of its device in a stack.
+    /// Sleeps.
     ///
     /// # Errors
     ///
@@ -323,19 +325,20 @@ impl Shared {
     }
 }
 
-/// All that a device is to have with a file, see [`LoopDevice::prepare`].
+/// The data for attaching a file, see [`LoopDevice::prepare`].
 struct Prepared {
     backing: Arc<Backing>,
     limits: QueueLimits,
-    /// The capacity.
+    /// The capacity, in sectors.
     sectors: u64,
 }
 
-/// A device that is about to get a backing file, and is unbound again if it does not.
+/// A device to which an ioctl attaches a backing file. Dropping this makes the device unbound
+/// again, unless [`Self::finish`] has been called.
 struct Binding<'a>(&'a LoopDevice);
 
 impl<'a> Binding<'a> {
-    /// Keeps others from giving the device a backing file, and from removing it.
+    /// Excludes other ioctls that attach a file to the device or remove the device.
     ///
     /// # Errors
     ///
@@ -349,7 +352,7 @@ impl<'a> Binding<'a> {
         Ok(Self(device))
     }
 
-    /// Lets the device have the file, for commands and for devices on top of it.
+    /// Makes the file visible to commands, and to devices that are stacked on this one.
     fn publish(&self, backing: Arc<Backing>) {
         self.0.workers.set_backing(backing);
     }
@@ -375,9 +378,9 @@ impl Drop for Binding<'_> {
     }
 }
 
-/// Asks a backing file for what the limits depend on. `flags` are those that were
-/// asked for, `block_size` is what the user wants, in bytes, or 0. The device begins at byte
-/// `offset` of the file.
+/// Returns the queue limits of a device on `file`. `flags` are the requested `LO_FLAGS_*`,
+/// `block_size` is the requested logical block size in bytes, or 0 for the default. The device
+/// begins at byte `offset` of the file. Calls the filesystem.
 pub(super) fn limits(
     file: &BackingFile,
     flags: u32,

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Giving a device another backing file while it is in use.
+//! Replacing the backing file of a device that is in use.
 
 use super::{
     limits,
@@ -27,17 +27,18 @@ use kernel::{
 };
 
 impl LoopDevice {
-    /// Puts another file in the place of the backing file of a read-only device
-    /// (`LOOP_CHANGE_FD`). It has to have the same size; the settings stay. Sleeps.
+    /// Replaces the backing file of a read-only device by a file of the same size
+    /// (`LOOP_CHANGE_FD`). The settings stay. Sleeps.
     ///
     /// # Errors
     ///
-    /// All leave the device as it was, and unlike in the C driver without a uevent.
+    /// After an error the device is unchanged. Unlike the C driver, this driver sends no uevent
+    /// then.
     ///
-    /// - `EBADF`: there is no such file descriptor, or it is open on this device;
+    /// - `EBADF`: the file descriptor is not open, or its file is this device;
     /// - `ENXIO`: the device has no backing file;
-    /// - `EINVAL`: the device is not read-only, or the file is not one that can
-    ///   back it.
+    /// - `EINVAL`: the device is not read-only, or the file has another size or cannot back a
+    ///   device.
     pub(super) fn change_fd(&self, caller: &IoctlCaller<'_, Self>, fd: u32) -> Result {
         let file = caller.fget(fd)?;
         let disk = caller.disk();
@@ -48,7 +49,7 @@ impl LoopDevice {
             return Err(EINVAL);
         }
         let below = file.device();
-        // Asks the filesystems, so before any other lock.
+        // Calls the filesystems, so no lock but the change lock is held.
         let new = self.prepare_change(&current, file, disk.logical_block_size());
 
         let validate = self.lock_validate(below.as_ref())?;
@@ -57,18 +58,18 @@ impl LoopDevice {
         if !fits {
             return Err(EINVAL);
         }
-        // Freezing the queue waits for I/O, so the validate lock is not held meanwhile.
+        // Freezing the queue waits for I/O, which the validate lock must not be held over.
         if validate.is_some() {
             current.set_stacking(Stacking::Changing);
         }
         drop(validate);
-        // This fails only if the device has run down, and then it stays as it is.
+        // This fails only if the device is in rundown, and then changes nothing.
         let old =
             disk.while_frozen(|frozen| self.exchange_backing(frozen, new.clone(), old_flags))?;
         {
-            // One event for the whole change, below.
+            // The whole change sends one uevent, below.
             let _suppressed = disk.suppress_uevents();
-            // A mounted filesystem takes locks of its own here.
+            // A mounted filesystem takes its own locks here.
             disk.media_changed();
         }
         if new.flags() & flags::PARTSCAN != 0 {
@@ -79,8 +80,8 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Makes what takes the place of `current`, and returns it with whether it has the same
-    /// size. Sleeps.
+    /// Creates the replacement of `current` from `file`. Returns it, and whether the device would
+    /// keep its size. Sleeps.
     fn prepare_change(
         &self,
         current: &Backing,
@@ -103,7 +104,7 @@ impl LoopDevice {
         new.use_file_size(file_size);
         let fits =
             limits::sectors(&new, file_size) == limits::sectors(current, current.file().size()?);
-        // Writes back data of other writers. They learn of errors by their own fsync().
+        // Writes back data of other writers, whose own fsync() reports errors.
         let _ = new.file().fsync();
         Ok((Arc::new(new, GFP_KERNEL)?, fits))
     }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/dev/rloop-control`: which devices there are.
+//! `/dev/rloop-control`: adding, finding and removing devices.
 //!
-//! The *control lock* ([`Control::devices`]) protects the table of devices. No
-//! device is added, removed or locked under it: a number is reserved in the
-//! table while its device comes or goes.
+//! The *control lock* ([`Control::devices`]) protects the table of devices. No device is created,
+//! removed or locked under it. Instead, its number is reserved in the table meanwhile.
 
 use super::{
     LoopDevice,
@@ -55,41 +54,41 @@ use kernel::{
     },
 };
 
-/// How many minor numbers a major number has.
+/// The number of minor numbers of a major number.
 const MINORS: u32 = 1 << 20;
 
-/// The most that one request transfers, in sectors: 1280 KiB, the C driver's.
+/// The maximum size of a request, in sectors: 1280 KiB, as in the C driver.
 const MAX_HW_SECTORS: u32 = 2560;
 
-/// The driver as a whole.
+/// The control device, which owns all loop devices.
 #[pin_data]
 pub(crate) struct Control {
-    // Devices go before what they need.
+    // Dropped first: devices use the other fields.
     #[pin]
     devices: Mutex<RBTree<u32, Slot>>,
     shared: Arc<Shared>,
     names: Names,
     /// The major number of all devices.
     major: u32,
-    /// Devices from this number on are not made by opening their node.
+    /// Opening a node creates its device only below this number. `None` for no limit.
     probe_limit: Option<u32>,
 }
 
-/// What the devices are called.
+/// The names and fixed numbers of devices.
 #[derive(Clone, Copy)]
 pub(crate) struct Names {
-    /// The control device.
+    /// The name of the control device.
     pub(crate) control: &'static CStr,
-    /// Its minor number, if that is fixed.
+    /// The minor number of the control device, if it is fixed.
     pub(crate) control_minor: Option<u32>,
-    /// A device, before its number.
+    /// The name of a device, without its number.
     pub(crate) device: &'static CStr,
-    /// The major number, if that is fixed.
+    /// The major number of devices, if it is fixed.
     pub(crate) major: Option<u32>,
 }
 
 impl Names {
-    /// Names of our own.
+    /// The names of this driver.
     pub(crate) const OWN: Self = Self {
         control: c"rloop-control",
         control_minor: None,
@@ -97,7 +96,7 @@ impl Names {
         major: None,
     };
 
-    /// Those of the C driver, in whose place we are.
+    /// The names and numbers of the C driver, for `drop_in`.
     pub(crate) const DROP_IN: Self = Self {
         control: c"loop-control",
         control_minor: Some(uapi::LOOP_CTRL_MINOR),
@@ -106,15 +105,15 @@ impl Names {
     };
 }
 
-/// What there is to a number.
+/// An entry in the table of devices.
 enum Slot {
-    /// Its device is being made or removed.
+    /// The device is being created or removed.
     Reserved,
-    /// A device.
+    /// The device exists.
     Present(Device),
 }
 
-/// A device that exists.
+/// A device with its disk.
 struct Device {
     registration: Pin<KBox<GenDiskRegistration<LoopDevice>>>,
 }
@@ -122,13 +121,13 @@ struct Device {
 impl Drop for Device {
     /// Sleeps.
     fn drop(&mut self) {
-        // Before the number can be used again.
+        // The directory must be gone before the number, and with it the name, is used again.
         self.registration.data().remove_debugfs();
     }
 }
 
 impl Control {
-    /// Makes the driver, without devices. Sleeps.
+    /// Creates the control data, without devices. Sleeps.
     pub(crate) fn new(
         names: Names,
         major: u32,
@@ -147,12 +146,12 @@ impl Control {
         )
     }
 
-    /// Adds the first `devices` devices, or as many as can be had. Sleeps.
+    /// Adds the devices 0 to `devices` - 1, up to the first that cannot be created. Sleeps.
     pub(crate) fn add_first(&self, devices: u32) {
         for number in 0..devices {
             match self.add(Some(number)) {
                 Ok(_) => (),
-                // Somebody has been faster, through the control device.
+                // User space has added it through the control device.
                 Err(err) if err == EEXIST => (),
                 Err(err) => {
                     pr_warn!(
@@ -166,15 +165,15 @@ impl Control {
         }
     }
 
-    /// Adds a device with the given number, or with the smallest that is free,
-    /// and returns the number. Sleeps.
+    /// Adds a device with the given number, or with the lowest free number. Returns the number.
+    /// Sleeps.
     ///
     /// # Errors
     ///
-    /// `EEXIST` if there is a device with this number.
+    /// `EEXIST` if a device has this number, `EINVAL` if the number is too high.
     fn add(&self, number: Option<u32>) -> Result<u32> {
         let number = self.reserve(number)?;
-        match self.make(number) {
+        match self.create_device(number) {
             Ok(device) => {
                 if let Some(slot) = self.devices.lock().get_mut(&number) {
                     *slot = Slot::Present(device);
@@ -189,7 +188,7 @@ impl Control {
         }
     }
 
-    /// Enters a number in the table.
+    /// Reserves the given number, or the lowest free number, in the table.
     fn reserve(&self, number: Option<u32>) -> Result<u32> {
         let mut devices = self.devices.lock_killable()?;
         let number = match number {
@@ -204,8 +203,8 @@ impl Control {
         Ok(number)
     }
 
-    /// Makes a device and its disk.
-    fn make(&self, number: u32) -> Result<Device> {
+    /// Creates a device and its disk.
+    fn create_device(&self, number: u32) -> Result<Device> {
         let name = CString::try_from_fmt(fmt!("{}{number}", self.names.device))?;
         let device = LoopDevice::new(number, name, self.shared.clone())?;
         let partitions = self.shared.partitions;
@@ -238,7 +237,7 @@ impl Control {
     ///
     /// # Errors
     ///
-    /// `ENODEV` if there is none with this number, `EBUSY` if it is in use.
+    /// `ENODEV` if no device has this number, `EBUSY` if the device is in use.
     fn remove(&self, number: u32) -> Result {
         let device = {
             let mut devices = self.devices.lock_killable()?;
@@ -261,11 +260,11 @@ impl Control {
         Ok(())
     }
 
-    /// Returns the number of a device without a backing file, which is made if
-    /// there is none. Somebody else may be faster to use it. Sleeps.
+    /// Returns the number of a device without a backing file. Adds a device if all have one.
+    /// Another task may attach a file to the device before the caller does. Sleeps.
     fn get_free(&self) -> Result<u32> {
         let mut after = None;
-        // One device at a time, as its state is locked outside the control lock.
+        // One device at a time, because its state lock is not taken under the control lock.
         while let Some((number, device)) = self.next_device(after)? {
             if device.is_unbound() {
                 return Ok(number);
@@ -275,7 +274,7 @@ impl Control {
         self.add(None)
     }
 
-    /// Returns the first device with a number greater than `after`.
+    /// Returns the first device whose number is greater than `after`.
     fn next_device(&self, after: Option<u32>) -> Result<Option<(u32, Arc<LoopDevice>)>> {
         let mut devices = self.devices.lock_killable()?;
         let from = after.map_or(0, |number| number + 1);
@@ -290,12 +289,12 @@ impl Control {
     }
 }
 
-/// Returns how many devices there can be.
+/// Returns the maximum number of devices.
 pub(crate) fn max_devices(partitions: Partitions) -> u32 {
     MINORS / partitions.minors()
 }
 
-/// Returns the smallest number that is not among `taken`, which ascends.
+/// Returns the lowest number that is not among `taken`, which is in ascending order.
 fn first_gap(taken: impl Iterator<Item = u32>) -> u32 {
     let mut gap = 0;
     for number in taken {
@@ -316,7 +315,7 @@ impl ProbeOperations for Control {
     fn probe(this: ArcBorrow<'_, Self>, minor: u32) {
         let number = minor / this.shared.partitions.minors();
         if this.probe_limit.is_none_or(|limit| number < limit) {
-            // Who opens the node finds the device or does not.
+            // Ignore the error: if the device was not created, the open fails with `ENXIO`.
             let _ = this.add(Some(number));
         }
     }
@@ -329,7 +328,7 @@ impl MiscOperations for Control {
     };
 
     fn ioctl(&self, cmd: u32, arg: usize) -> Result<i32> {
-        // Numbers are C ints.
+        // The ioctls pass the number as a C `int`; a negative one means any.
         let number = u32::try_from(arg as i32).ok();
         let ret = match cmd {
             uapi::LOOP_CTL_ADD => self.add(number)?,

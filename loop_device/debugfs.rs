@@ -2,8 +2,8 @@
 
 //! `/sys/kernel/debug/rust_loop/rloopN/`, see [`crate::loop_worker::debugfs`].
 //!
-//! The directory is there from the first time that the device is attached until the device is
-//! removed. So a device that is only there to be attached does not take the memory of it.
+//! The directory exists from the first attach of the device until the removal of the device. A
+//! device that has never been attached does not need memory for it.
 
 use super::LoopDevice;
 use crate::{
@@ -28,7 +28,7 @@ pub(super) struct Files {
 }
 
 impl LoopDevice {
-    /// Creates the directory if there is none. Sleeps.
+    /// Creates the directory if it does not exist. Sleeps.
     ///
     /// # Errors
     ///
@@ -50,7 +50,7 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Removes the directory, for good. Waits for readers, sleeps.
+    /// Removes the directory. Waits for readers, sleeps.
     pub(super) fn remove_debugfs(&self) {
         let files = self.files.lock().take();
         drop(files);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The ioctls of a device: who may do what, and how arguments are passed.
+//! The ioctls of a device: permissions, and the passing of arguments.
 
 use super::LoopDevice;
 use crate::abstractions::{
@@ -30,13 +30,14 @@ use kernel::{
     },
 };
 
-/// An ioctl of a process that is like the kernel.
+/// Handles an ioctl of a process with the word size of the kernel. Sleeps.
 ///
 /// # Errors
 ///
-/// `EINVAL` for an ioctl that is not known, `EPERM` for who neither has the
-/// device open for writing nor `CAP_SYS_ADMIN`, `EFAULT` for a bad pointer, and
-/// those of what it does.
+/// - `EINVAL`: the ioctl is unknown;
+/// - `EPERM`: the caller has neither opened the device for writing nor `CAP_SYS_ADMIN`;
+/// - `EFAULT`: the argument is not a valid pointer;
+/// - the errors of the operation.
 pub(super) fn native(
     this: ArcBorrow<'_, LoopDevice>,
     caller: &IoctlCaller<'_, LoopDevice>,
@@ -80,12 +81,12 @@ pub(super) fn native(
     .map(|()| 0)
 }
 
-/// An ioctl of a 32-bit process on a 64-bit kernel. Of the structures only the
-/// oldest one differs there; pointers have half the bits.
+/// Handles an ioctl of a 32-bit process on a 64-bit kernel. Pointers have 32 bits there. Only
+/// the oldest structure, `struct loop_info`, has another layout. Sleeps.
 ///
 /// # Errors
 ///
-/// `ENOIOCTLCMD` for an ioctl that is not known, and those of [`native`].
+/// `ENOIOCTLCMD` for an unknown ioctl, else those of [`native`].
 pub(super) fn compat(
     this: ArcBorrow<'_, LoopDevice>,
     caller: &IoctlCaller<'_, LoopDevice>,
@@ -95,7 +96,7 @@ pub(super) fn compat(
     let pointer = arg as u32 as usize;
     match cmd {
         uapi::LOOP_SET_STATUS => {
-            // The C driver forgets this check here.
+            // The C driver lacks this check before 7.3.
             may_change(caller.mode())?;
             let info = read::<CompatLoopInfo>(pointer)?.to_info64();
             this.set_status(caller.disk(), &info).map(|()| 0)
@@ -118,6 +119,7 @@ pub(super) fn compat(
     }
 }
 
+/// Checks that the caller may change the device.
 fn may_change(mode: BlkMode) -> Result {
     match mode.is_write() || task::capable_sys_admin() {
         true => Ok(()),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Capacity and queue limits of a device: arithmetic only.
+//! Arithmetic for the capacity and the queue limits of a device.
 
 use crate::{
     abstractions::block::{
@@ -20,7 +20,7 @@ use crate::{
 };
 use kernel::prelude::*;
 
-/// Returns the capacity, in sectors, of the device on a file of `file_size` bytes.
+/// Returns the capacity, in sectors, of a device whose file has `file_size` bytes.
 pub(super) fn sectors(backing: &Backing, file_size: u64) -> u64 {
     let settings = backing.settings();
     device_sectors(
@@ -31,10 +31,11 @@ pub(super) fn sectors(backing: &Backing, file_size: u64) -> u64 {
     )
 }
 
-/// Returns the capacity, in sectors, of a device that shows a file of `file_size`
-/// bytes from byte `offset` on, but no more than `size_limit` bytes of it unless
-/// that is 0. What does not fill a logical block, of `block_size` bytes, is cut off: the
-/// block layer refuses to read or write less than one.
+/// Returns the capacity, in sectors, of a device that begins at byte `offset` of a file of
+/// `file_size` bytes. The device has at most `size_limit` bytes, unless that is 0.
+///
+/// The device ends with the last whole logical block, of `block_size` bytes, because the block
+/// layer rejects I/O to a part of a block.
 fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block_size: u32) -> u64 {
     let size = file_size.saturating_sub(offset);
     let size = match size_limit {
@@ -44,9 +45,9 @@ fn device_sectors(file_size: u64, offset: u64, size_limit: u64, block_size: u32)
     (size - size % u64::from(block_size.max(SECTOR_SIZE))) >> SECTOR_SHIFT
 }
 
-/// Returns where on a device that begins at byte `offset` of its file the first unit of
-/// `granularity` bytes begins, in bytes, if the first one of the file begins at byte
-/// `alignment`.
+/// Returns the byte of the device at which the first discard unit, of `granularity` bytes,
+/// begins. The first unit of the file begins at its byte `alignment`, and the device at byte
+/// `offset` of the file.
 fn discard_alignment(granularity: u32, alignment: u32, offset: u64) -> u32 {
     let granularity = u64::from(granularity);
     match offset.checked_rem(granularity) {
@@ -55,52 +56,51 @@ fn discard_alignment(granularity: u32, alignment: u32, offset: u64) -> u32 {
     }
 }
 
-/// What the limits of a device depend on.
+/// The input of [`limits`].
 #[derive(Clone, Copy)]
 pub(super) struct LimitsInput {
-    /// What was asked for, in bytes; 0 for the default.
+    /// The requested logical block size, in bytes; 0 for the default.
     pub(super) block_size: u32,
-    /// Whether direct I/O was asked for.
+    /// Whether direct I/O was requested.
     pub(super) direct: bool,
-    /// What it takes.
+    /// The requirements of direct I/O to the file.
     pub(super) direct_io: DirectIo,
-    /// Whether the device may be written.
+    /// Whether the device is writable.
     pub(super) writable: bool,
     /// Whether the file can be flushed.
     pub(super) has_fsync: bool,
-    /// Whether the file can be written so that what was written need not be flushed.
+    /// Whether the file supports writes that are durable without a flush (`IOCB_DSYNC`).
     pub(super) has_dsync: bool,
-    /// Whether the disk below is rotational.
+    /// Whether the block device that stores the file is rotational.
     pub(super) rotational: bool,
-    /// Whether the memory of a write must not change before the write has been done.
+    /// Whether the pages of a write must not change while it is in flight.
     pub(super) stable_writes: bool,
-    /// Where in the file the device begins, in bytes.
+    /// The position in the file at which the device begins, in bytes.
     pub(super) offset: u64,
-    /// What can be given back.
+    /// The way in which the file deallocates space.
     pub(super) discard: Discard,
 }
 
-/// How the file gives back space.
+/// The way in which a file deallocates space.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Discard {
-    /// It does not.
+    /// The file does not deallocate space.
     No,
-    /// A regular file: a hole of any size. `granularity` is the filesystem's
-    /// block size, in bytes.
+    /// A regular file with holes of any size.
     Holes {
-        /// In bytes.
+        /// The block size of the filesystem, in bytes.
         granularity: u32,
     },
-    /// A block device: as it can write zeroes, for that is what a discard of
-    /// ours becomes there, so that what was discarded reads as zeroes.
+    /// A block device. A discard becomes a write-zeroes there, so that discarded blocks read as
+    /// zeroes.
     Device {
-        /// In sectors.
+        /// The maximum size of a write-zeroes, in sectors; 0 if the device does not support it.
         max_sectors: u32,
-        /// In bytes.
+        /// The discard granularity of the block device, in bytes.
         granularity: u32,
-        /// Where the first unit of that size begins, in bytes.
+        /// The position of the first discard unit, in bytes.
         alignment: u32,
-        /// The least that can be zeroed at once, in bytes.
+        /// The logical block size, which is the minimum for a write-zeroes, in bytes.
         logical_block_size: u32,
     },
 }
@@ -130,11 +130,12 @@ pub(super) fn limits(input: LimitsInput) -> QueueLimits {
     };
     QueueLimits {
         block_sizes: BlockSizes::all(block_size),
-        // Buffers of a sector are aligned so, and the block layer refuses what is not
-        // aligned to this. What the file then refuses goes through its page cache.
+        // At most a sector. The block layer rejects buffers that are aligned to less than this,
+        // and buffers of one sector are aligned to a sector only. If the file then rejects a
+        // buffer, the I/O goes through its page cache.
         dma_alignment: input.direct_io.mem_align.min(SECTOR_SIZE),
         write_cache: input.has_fsync && input.writable,
-        // Without, the block layer flushes after a write that is to be durable.
+        // Otherwise the block layer replaces `REQ_FUA` by a flush after the write.
         fua: input.has_fsync && input.has_dsync && input.writable,
         rotational: input.rotational,
         stable_writes: input.stable_writes,

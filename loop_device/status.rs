@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading and changing the settings of a device that is bound.
+//! Reading and changing the settings of a bound device.
 
 use super::{
     attach,
@@ -40,8 +40,7 @@ impl LoopDevice {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device has no backing file, or what the filesystem says
-    /// when it is asked about the file.
+    /// `ENXIO` if the device has no backing file, or the error of the filesystem.
     pub(super) fn get_status(&self) -> Result<LoopInfo64> {
         let backing = self.bound_backing()?;
         let settings = backing.settings();
@@ -52,7 +51,7 @@ impl LoopDevice {
         info.lo_flags = backing.flags();
         info.lo_file_name = settings.file_name;
 
-        // Without locks: this enters the filesystem.
+        // Called without locks, because this enters the filesystem.
         let id = backing.file().id()?;
         info.lo_device = id.dev;
         info.lo_inode = id.ino;
@@ -64,10 +63,10 @@ impl LoopDevice {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device has no backing file, `EINVAL` and `EOVERFLOW` as
-    /// [`Settings::new`]; if another part of the file is to be shown and the page cache of the
-    /// device cannot be written back before, or the filesystem does not tell the size of the
-    /// file, the error of that. Nothing is changed then.
+    /// - `ENXIO`: the device has no backing file;
+    /// - `EINVAL`, `EOVERFLOW`: see [`Settings::new`];
+    /// - if the offset or the size limit changes, the error of writing back the page cache of the
+    ///   device, or of asking the filesystem for the size of the file. Then nothing is changed.
     pub(super) fn set_status(&self, disk: &GenDisk<Self>, info: &LoopInfo64) -> Result {
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing()?;
@@ -81,7 +80,7 @@ impl LoopDevice {
 
         let mut file_size = None;
         if range_differs {
-            // To write back may make the file longer.
+            // Write-back may extend the file.
             disk.sync()?;
             file_size = Some(new.file().size()?);
         }
@@ -89,7 +88,7 @@ impl LoopDevice {
             let (file, direct_io) = (new.file(), new.direct_io());
             attach::limits(file, new_flags, direct_io, block_size, settings.offset)
         });
-        // No filesystem is entered from here on.
+        // No filesystem is called from here on.
         let update = limits.map(|limits| {
             let mut update = disk.start_limits_update();
             update.set_discard_alignment(limits.discard_alignment);
@@ -115,11 +114,11 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Asks the backing file for its size again (`LOOP_SET_CAPACITY`). Sleeps.
+    /// Updates the capacity to the present size of the backing file (`LOOP_SET_CAPACITY`). Sleeps.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device has no backing file, or that of the filesystem.
+    /// `ENXIO` if the device has no backing file, or the error of the filesystem.
     pub(super) fn update_capacity(&self, disk: &GenDisk<Self>) -> Result {
         let _change = self.change.lock_killable()?;
         let backing = self.bound_backing()?;
@@ -134,8 +133,8 @@ impl LoopDevice {
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device has no backing file, `EINVAL` if that cannot be used
-    /// so with the present offset and block size.
+    /// `ENXIO` if the device has no backing file, `EINVAL` if the file does not support direct
+    /// I/O with the present offset and block size.
     pub(super) fn set_direct_io(&self, disk: &GenDisk<Self>, on: bool) -> Result {
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing()?;
@@ -153,8 +152,9 @@ impl LoopDevice {
             if !new.is_direct() {
                 return Err(EINVAL);
             }
-            // What is in the page cache goes first. What is lost of it was written to the
-            // device, so who flushes that is told, as if this had not been.
+            // Write back the page cache before bypassing it. A write-back error affects data
+            // that this device has already acknowledged, so remember it and report it from the
+            // next flush.
             new.sync_deferring_error();
         }
         let old = disk.while_frozen(|frozen| self.exchange_backing(frozen, new, old_flags))?;
@@ -162,21 +162,20 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Changes the logical block size (`LOOP_SET_BLOCK_SIZE`); 0 is for the
-    /// default. What the device has cached is written back and dropped. It shows whole blocks
-    /// of the new size. Sleeps.
+    /// Changes the logical block size (`LOOP_SET_BLOCK_SIZE`); 0 selects the default. Writes back
+    /// and drops the page cache of the device, and shrinks the device to whole blocks. Sleeps.
     ///
     /// # Errors
     ///
-    /// - `EBUSY` if another file has the device open exclusively;
-    /// - `ENXIO` if the device has no backing file;
-    /// - `EINVAL` if that is not a block size;
+    /// - `EBUSY`: another opener has claimed the device exclusively;
+    /// - `ENXIO`: the device has no backing file;
+    /// - `EINVAL`: `bytes` is not a valid block size;
     /// - the error of writing back, before anything is changed.
     pub(super) fn set_block_size(&self, caller: &IoctlCaller<'_, Self>, bytes: usize) -> Result {
         let disk = caller.disk();
         let _change = self.change.lock_killable()?;
         let current = self.bound_backing();
-        // Most is written before the claim, for which exclusive openers wait.
+        // Exclusive openers wait for the claim, so most dirty pages are written back before it.
         let written = match &current {
             Ok(_) if disk.logical_block_size() as usize != bytes => disk.sync(),
             _ => Ok(()),
@@ -186,9 +185,9 @@ impl LoopDevice {
         if disk.logical_block_size() as usize == bytes {
             return Ok(());
         }
-        // An error is reported once: the pages are not dirty any more.
+        // The next write-back would not report the error again, as the pages are clean now.
         written?;
-        // It is truncated, as the C driver does.
+        // The block size is truncated to 32 bits, as in the C driver.
         let old_flags = current.flags();
         let (file, direct_io) = (current.file(), current.direct_io());
         let offset = current.settings().offset;
@@ -203,7 +202,8 @@ impl LoopDevice {
         update.set(&limits);
         let old = disk.while_frozen(|frozen| {
             frozen.invalidate();
-            // With blocks that are too small, direct I/O must be off before any comes.
+            // If the new blocks are too small for direct I/O, it is turned off before the next
+            // request arrives.
             update.commit()?;
             self.exchange_backing(frozen, new, old_flags)
         })?;
@@ -214,15 +214,15 @@ impl LoopDevice {
         Ok(())
     }
 
-    /// Lets new commands see another backing. Those that have seen the present one have ended,
-    /// as the queue is frozen. Returns the present one, to be dropped without locks.
+    /// Replaces the [`Backing`] of the device. The queue is frozen, so no command uses the old
+    /// one. Returns the old one, to be dropped without locks. Sleeps.
     ///
-    /// `old_flags` are the flags of the present one when the change began. If `LOOP_CLR_FD`
-    /// has set `LO_FLAGS_AUTOCLEAR` since, the new one gets it.
+    /// `old_flags` are the flags of the old one at the beginning of the change. If `LOOP_CLR_FD`
+    /// has set `LO_FLAGS_AUTOCLEAR` since then, the new one inherits it.
     ///
     /// # Errors
     ///
-    /// `ENXIO` if the device is about to lose its backing file.
+    /// `ENXIO` if the device is in rundown.
     pub(super) fn exchange_backing(
         &self,
         _frozen: &Frozen<'_, Self>,
@@ -230,7 +230,8 @@ impl LoopDevice {
         old_flags: u32,
     ) -> Result<(Arc<Backing>, Option<Arc<Backing>>)> {
         if !new.is_direct() && self.workers.backing().is_some_and(|old| old.is_direct()) {
-            // It may be older than what has been written past it. What is dirty is newer.
+            // Clean pages may be older than data that direct I/O has written. Dirty pages are
+            // newer, so they stay.
             new.file().drop_clean();
         }
         let mut state = self.state.lock();

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! `/sys/block/rloopN/loop/`: the settings of a device, to read. The directory
-//! is there while the device is bound.
+//! `/sys/block/rloopN/loop/`: the settings of a device, read-only. The directory exists while the
+//! device is bound.
 //!
-//! Taking the directory away waits for its readers, and is done in the course of
-//! changes to the device: so nothing here takes the state lock.
+//! No function in this file takes the state lock, because a change of the device removes the
+//! directory and waits for its readers.
 
 use super::LoopDevice;
 use crate::{
@@ -27,7 +27,7 @@ use kernel::{
     sync::ArcBorrow, //
 };
 
-/// The directory.
+/// The attributes of the directory.
 pub(super) static GROUP: Group<LoopDevice> = {
     static BACKING_FILE: Attribute<LoopDevice> = Attribute::new(c"backing_file", backing_file);
     static OFFSET: Attribute<LoopDevice> = Attribute::new(c"offset", offset);
@@ -83,7 +83,7 @@ fn flag(buf: &mut [u8], this: ArcBorrow<'_, LoopDevice>, flag: u32) -> Result<us
     number(buf, this, |backing| u64::from(backing.flags() & flag != 0))
 }
 
-/// Prints a number that a bound device has; 0 for one that is being detached.
+/// Prints a number of a bound device, or 0 if the device is being detached.
 fn number(
     buf: &mut [u8],
     this: ArcBorrow<'_, LoopDevice>,
