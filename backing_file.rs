@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The backing file of a device: the file with all that commands need to access it, and the
-//! settings by which the device shows it.
+//! The backing file of a device: the file with the resources for accessing it, and the settings
+//! of the device.
 //!
-//! Nothing in here knows of devices, workers or commands.
+//! This module does not depend on devices, workers or commands.
 
 #![forbid(unsafe_code)]
 
@@ -33,18 +33,18 @@ use kernel::{
     },
 };
 
-/// A backing file with all that commands need in order to access it. It exists before the
-/// first command does, so that no command has to create anything that may wait for memory.
+/// A backing file with the resources for accessing it. They are allocated before the first
+/// command, so that no command has to wait for memory.
 pub(crate) struct Store {
     file: BackingFile,
-    /// The filesystem's answer when the file was attached.
+    /// The requirements of direct I/O when the file was attached.
     direct_io: DirectIo,
-    /// The size of the file, in bytes, that the capacity of the device was computed from.
+    /// The size of the file from which the capacity of the device was computed, in bytes.
     size: Atomic<u64>,
-    /// The errno of the last [`Backing::sync_deferring_error`] that failed, until a flush reports
-    /// it; 0 if there is none.
+    /// The errno of the last [`Backing::sync_deferring_error`] that failed. Reset to 0 when a flush
+    /// reports it.
     deferred_error: Atomic<i32>,
-    /// The number of devices of this driver that are known to be below.
+    /// The number of devices of this driver that are known to be below this file.
     level: usize,
     /// The workqueue for devices of this level.
     queue: Arc<OwnedQueue>,
@@ -53,8 +53,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    /// Takes a file that is stored on `level` devices of this driver, and asks its filesystem
-    /// about direct I/O. Sleeps.
+    /// Takes a file with `level` devices of this driver below it. Asks its filesystem for the
+    /// requirements of direct I/O. Sleeps.
     ///
     /// # Errors
     ///
@@ -90,9 +90,11 @@ impl Store {
 
 /// A backing file with the settings of a device.
 ///
-/// Every command holds the one that was the device's when it came, so this never
-/// changes, but for the flags, which commands do not look at (except for
-/// `READ_ONLY` and `DIRECT_IO`, which stay). New settings make a new one.
+/// New settings create a new `Backing`. A command uses the one that the device had when the
+/// command was queued, so the settings of a command never change.
+///
+/// Two fields are exceptions. `flags` may get `LO_FLAGS_AUTOCLEAR`, and `stacking` changes;
+/// commands read of them only `LO_FLAGS_READ_ONLY` and `LO_FLAGS_DIRECT_IO`, which do not change.
 pub(crate) struct Backing {
     store: Arc<Store>,
     settings: Settings,
@@ -105,8 +107,8 @@ pub(crate) struct Backing {
 }
 
 impl Backing {
-    /// Combines a file with settings. `LO_FLAGS_DIRECT_IO` is left out if direct I/O is not
-    /// possible with blocks of `block_size` bytes.
+    /// Combines a file with settings. Clears `LO_FLAGS_DIRECT_IO` if the file does not support
+    /// direct I/O with blocks of `block_size` bytes at the offset of the device.
     pub(crate) fn new(store: Arc<Store>, settings: Settings, flags: u32, block_size: u32) -> Self {
         let flags = if direct_io_fits(store.direct_io, block_size, settings.offset) {
             flags
@@ -127,7 +129,7 @@ impl Backing {
         Self::new(self.store.clone(), settings, flags, block_size)
     }
 
-    /// Returns what direct I/O to the file takes.
+    /// Returns the requirements of direct I/O to the file.
     pub(crate) fn direct_io(&self) -> DirectIo {
         self.store.direct_io
     }
@@ -152,7 +154,7 @@ impl Backing {
         &self.settings
     }
 
-    /// Returns where in the file byte `pos` of the device is.
+    /// Returns the position in the file of byte `pos` of the device.
     pub(crate) fn file_pos(&self, pos: u64) -> u64 {
         pos.saturating_add(self.settings.offset)
     }
@@ -162,18 +164,19 @@ impl Backing {
         self.flags.load(Relaxed)
     }
 
-    /// Returns whether the device refuses to be written.
+    /// Returns whether the device is read-only.
     pub(crate) fn is_read_only(&self) -> bool {
         self.flags() & flags::READ_ONLY != 0
     }
 
-    /// Returns whether the file is to be read and written past the page cache.
+    /// Returns whether the device is in direct mode: reads and writes bypass the page cache of the
+    /// file.
     pub(crate) fn is_direct(&self) -> bool {
         self.flags() & flags::DIRECT_IO != 0
     }
 
-    /// Returns whether the file is read and written past the page cache, if that is asked
-    /// for, where `bytes` bytes of the device from byte `pos` on are, whether or not it is to be.
+    /// Returns whether direct I/O would bypass the page cache of the file for `bytes` bytes from
+    /// byte `pos` of the device on. Does not depend on the mode of the device.
     pub(crate) fn allows_direct(&self, pos: u64, bytes: u32) -> bool {
         let direct_io = self.store.direct_io;
         let mask = u64::from(direct_io.offset_align - 1);
@@ -215,17 +218,17 @@ impl Backing {
         capabilities::prepare_for_reserve(self.file(), self.file_pos(pos), bytes)
     }
 
-    /// Returns whether the file is let go when the device is closed.
+    /// Returns whether the last close of the device detaches the file.
     pub(crate) fn is_autoclear(&self) -> bool {
         self.flags() & flags::AUTOCLEAR != 0
     }
 
-    /// Lets the file go when the device is closed. Called under the state lock.
+    /// Makes the last close of the device detach the file. Called under the state lock.
     pub(crate) fn set_autoclear(&self) {
         self.flags.store(self.flags() | flags::AUTOCLEAR, Relaxed);
     }
 
-    /// Returns whether a device can be put on top of the one that has this file.
+    /// Returns whether a device can be stacked on the one that has this file.
     pub(crate) fn stacking(&self) -> Stacking {
         match self.stacking.load(Relaxed) {
             value if value == Stacking::Allowed as u32 => Stacking::Allowed,
@@ -234,7 +237,7 @@ impl Backing {
         }
     }
 
-    /// Says whether a device can be put on top. Called under the validate lock.
+    /// Sets whether a device can be stacked on this one. Called under the validate lock.
     pub(crate) fn set_stacking(&self, stacking: Stacking) {
         self.stacking.store(stacking as u32, Relaxed);
     }
@@ -249,35 +252,35 @@ impl Backing {
         self.store.level
     }
 
-    /// Returns the size of the file, in bytes, that the capacity was computed from last. The
-    /// file may have grown since: that shows when the user asks for it, and not by the way.
+    /// Returns the size of the file from which the capacity was computed, in bytes. The file may
+    /// have grown since then, which changes the capacity only on request (`LOOP_SET_CAPACITY`).
     pub(crate) fn used_file_size(&self) -> u64 {
         self.store.size.load(Relaxed)
     }
 
-    /// Notes the size of the file, in bytes, that the capacity is computed from.
+    /// Remembers the size of the file from which the capacity is computed, in bytes.
     pub(crate) fn use_file_size(&self, file_size: u64) {
         self.store.size.store(file_size, Relaxed);
     }
 }
 
-/// Returns whether a device with the given block size, in bytes, that begins at
-/// byte `offset` of its file can use direct I/O on that.
+/// Returns whether a device that begins at byte `offset` of its file can use direct I/O.
+/// `block_size` is its logical block size, in bytes.
 fn direct_io_fits(direct_io: DirectIo, block_size: u32, offset: u64) -> bool {
     direct_io.allowed
         && block_size >= direct_io.offset_align
         && offset & u64::from(direct_io.offset_align - 1) == 0
 }
 
-/// Whether a device can be put on top of another one, as far as the file of that is concerned.
+/// The permission to stack another device on the one that has a file.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stacking {
-    /// It can.
+    /// A device can be stacked on this one.
     Allowed,
-    /// The file is about to be replaced by one on a loop device: a ring could be closed
-    /// meanwhile.
+    /// The file is being replaced by a loop device. Stacking a device meanwhile could create a
+    /// cycle.
     Changing,
-    /// The file is about to be let go.
+    /// The file will be detached.
     RunDown,
 }
 

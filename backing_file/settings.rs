@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! What a user sets: where the device begins in its file, how large it is, what
-//! it is called, and its flags.
+//! The settings of a device that user space passes: offset, size limit, file name, and flags.
 
 use crate::abstractions::uapi::{
     flags,
@@ -14,41 +13,40 @@ use kernel::{
     prelude::*, //
 };
 
-/// What `LOOP_CONFIGURE` may set.
+/// The flags that `LOOP_CONFIGURE` may set.
 const CONFIGURE_SETTABLE: u32 =
     flags::READ_ONLY | flags::AUTOCLEAR | flags::PARTSCAN | flags::DIRECT_IO;
-/// What `LOOP_SET_STATUS64` may set.
+/// The flags that `LOOP_SET_STATUS64` may set.
 const STATUS_SETTABLE: u32 = flags::AUTOCLEAR | flags::PARTSCAN;
-/// What `LOOP_SET_STATUS64` clears unless it sets it.
+/// The flags that `LOOP_SET_STATUS64` clears unless it sets them.
 const STATUS_CLEARABLE: u32 = flags::AUTOCLEAR;
 
-/// No encryption, the only kind there is.
+/// No encryption, the only supported type.
 const LO_CRYPT_NONE: u32 = 0;
-/// Kinds that there were once.
+/// Encryption types that the C driver no longer supports.
 const LO_CRYPT_XOR: u32 = 1;
 const LO_CRYPT_CRYPTOAPI: u32 = 18;
 
-/// A name that the user gives the backing file, NUL-terminated.
+/// The name of the backing file that user space has set, NUL-terminated.
 pub(crate) type FileName = [u8; LO_NAME_SIZE];
 
-/// Settings that have been found valid.
+/// Validated settings.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Settings {
-    /// Where in the file the device begins, in bytes; fits a `loff_t`.
+    /// The position in the file at which the device begins, in bytes. Fits a `loff_t`.
     pub(crate) offset: u64,
-    /// The most of the file that is used, in bytes; 0 for all. Fits a `loff_t`.
+    /// The maximum size of the device, in bytes; 0 for no limit. Fits a `loff_t`.
     pub(crate) size_limit: u64,
-    /// The name.
+    /// The name of the backing file.
     pub(crate) file_name: FileName,
 }
 
 impl Settings {
-    /// Takes settings from what a user passed.
+    /// Validates the settings that user space has passed.
     ///
     /// # Errors
     ///
-    /// `EINVAL` if it asks for encryption, `EOVERFLOW` if a number does not fit
-    /// a `loff_t`.
+    /// `EINVAL` if they select encryption, `EOVERFLOW` if a number does not fit a `loff_t`.
     pub(crate) fn new(info: &LoopInfo64) -> Result<Self> {
         if info.lo_encrypt_key_size > LO_KEY_SIZE as u32 {
             return Err(EINVAL);
@@ -75,17 +73,17 @@ impl Settings {
         })
     }
 
-    /// Returns whether the device would show another part of the file.
+    /// Returns whether the two settings select different parts of the file.
     pub(crate) fn differs_in_range(&self, other: &Self) -> bool {
         (self.offset, self.size_limit) != (other.offset, other.size_limit)
     }
 }
 
-/// Returns the flags of a device that is configured with those of `info`.
+/// Returns the flags for configuring a device with `info`.
 ///
 /// # Errors
 ///
-/// `EINVAL` if one cannot be set.
+/// `EINVAL` if `info` has a flag that cannot be set.
 pub(crate) fn flags_to_configure(info: &LoopInfo64) -> Result<u32> {
     if info.lo_flags & !CONFIGURE_SETTABLE != 0 {
         return Err(EINVAL);
@@ -93,8 +91,8 @@ pub(crate) fn flags_to_configure(info: &LoopInfo64) -> Result<u32> {
     Ok(info.lo_flags)
 }
 
-/// Returns the flags of a device that had `old` after a new status `asked` for
-/// some. What cannot be set is ignored.
+/// Returns the flags of a device with the flags `old` after `LOOP_SET_STATUS64` with the flags
+/// `asked`. Flags that cannot be set are ignored.
 pub(crate) fn flags_to_set(old: u32, asked: u32) -> u32 {
     (old & !STATUS_CLEARABLE) | (asked & STATUS_SETTABLE)
 }
