@@ -2,23 +2,24 @@
 
 //! A loop block driver: makes a file or block device usable as a disk.
 //!
-//! The path of a request, from the block layer and back:
+//! The path of a request from the block layer and back:
 //!
-//! 1. `loop_worker.rs`: `queue_rq` hands each request to [`loop_worker::Workers::queue`], which
-//!    makes it a [`loop_cmd::LoopCmd`], queues it to the worker of the cgroup that submitted
-//!    it, and schedules the worker.
+//! 1. `loop_worker.rs`: `queue_rq` passes each request to [`loop_worker::Workers::queue`]. This
+//!    stores a [`loop_cmd::LoopCmd`] behind the request, queues it to the worker of the
+//!    submitting cgroup, and schedules the worker.
 //! 2. `loop_worker/placement.rs` selects the workqueue on which the worker runs.
 //! 3. `loop_worker/worker.rs`: the worker dequeues its commands in batches.
-//! 4. `loop_cmd.rs`: a command is issued without waiting or executed.
-//! 5. `loop_cmd/rw.rs` reads and writes in the worker's task, `loop_cmd/aio.rs` submits direct
+//! 4. `loop_cmd.rs`: the worker issues each command without waiting, or executes it.
+//! 5. `loop_cmd/rw.rs` reads and writes in the worker's task. `loop_cmd/aio.rs` submits direct
 //!    I/O, which the backing file completes.
-//! 6. `loop_cmd.rs` again: the command accounts for itself, and its request ends.
+//! 6. `loop_cmd/cmd.rs` accounts for the command and completes its request.
 //!
-//! Each room uses only those below it: [`loop_device`] (the disk and its user interface),
-//! [`loop_worker`], [`loop_cmd`], [`backing_file`], [`abstractions`].
+//! Each module uses only those after it in this list: [`loop_device`] (the disk and its user
+//! interface), [`loop_worker`], [`loop_cmd`], [`backing_file`], [`abstractions`].
 //!
-//! Everything unsafe is in [`abstractions`]. The user-space interface is that of the C driver, [`drivers/block/loop.c`](srctree/drivers/block/loop.c), with
-//! `/dev/rloopN` for `/dev/loopN` unless the module stands in for that.
+//! Only [`abstractions`] contains unsafe code. The user-space interface is that of the C driver,
+//! [`drivers/block/loop.c`](srctree/drivers/block/loop.c). Devices are named `/dev/rloopN`
+//! unless the module replaces the C driver (`drop_in`).
 
 #![deny(unsafe_code)]
 // A kernel module exports nothing: its documentation is for readers of the source.
@@ -59,38 +60,39 @@ module! {
 }
 
 int_param! {
-    /// How many devices are made when the module is loaded.
+    /// The number of devices that loading the module creates.
     pub(crate) static max_loop = 8, min 0, mode 0o444,
         "Initial number of loop devices";
 }
 
 int_param! {
-    /// How many requests can be under way on a device.
+    /// The maximum number of requests in flight on a device.
     pub(crate) static hw_queue_depth = 128, min 1, mode 0o444,
         "Queue depth for each hardware queue. Default: 128";
 }
 
 int_param! {
-    /// How long, in seconds, a worker stays without work.
+    /// The time after which an idle worker is freed, in seconds.
     pub(crate) static idle_timeout_secs = 60, min 0, mode 0o644,
         "Seconds after which an idle worker is freed. Default: 60";
 }
 
 int_param! {
-    /// For how many partitions each device has minor numbers of its own.
+    /// The number of partitions for which each device reserves minor numbers.
     pub(crate) static max_part = 0, min i32::MIN, mode 0o444,
         "Maximum number of partitions per loop device";
 }
 
 bool_param! {
-    /// Whether to stand in for the C driver.
+    /// Whether to replace the C driver.
     pub(crate) static drop_in = false, mode 0o444,
         "Take the names and numbers of the C loop driver: /dev/loopN. Default: no";
 }
 
-/// The loaded module: everything hangs on the control device.
+/// The loaded module. The control device owns all loop devices.
 struct RustLoop {
-    // Devices are made on demand no longer, then none by the control device.
+    // Dropped in this order: stop creating devices on demand, then remove the control device and
+    // with it all devices.
     major: BlockMajor<Control>,
     control: Pin<KBox<MiscRegistration<Control>>>,
 }
@@ -100,10 +102,10 @@ impl RustLoop {
     ///
     /// # Errors
     ///
-    /// `EBUSY` if another driver has the names.
+    /// `EBUSY` if another driver has registered the names.
     fn register(names: Names, partitions: Partitions) -> Result<Self> {
         let major = BlockMajor::register(names.major, names.device)?;
-        // As in the C driver: a limit only if somebody has set one.
+        // As in the C driver, `max_loop` is a limit only if the user has set it.
         let probe_limit = match max_loop.get().unsigned_abs() {
             0 => None,
             limit => max_loop.is_set().then_some(limit),
@@ -121,7 +123,7 @@ impl kernel::Module for RustLoop {
     fn init(_module: &'static ThisModule) -> Result<Self> {
         let partitions = Partitions::new(max_part.get().max(0).unsigned_abs())?;
         if partitions.max() > 0 {
-            // So that one sees what minor numbers devices have.
+            // User space can read the number of reserved minor numbers.
             max_part.set(partitions.max().try_into()?);
         }
         let devices = u32::try_from(max_loop.get())?;
@@ -139,8 +141,8 @@ impl kernel::Module for RustLoop {
                 );
             }
         })?;
-        // From here on somebody may open what there is, and whoever does so
-        // holds a module that is about to be loaded: so nothing may fail.
+        // Nothing may fail from here on. User space may open devices, and an opener holds a
+        // reference to the module.
         this.major.enable_probe(this.control.data());
         this.control.data().add_first(devices);
         pr_info!("module loaded\n");

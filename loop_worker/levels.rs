@@ -2,16 +2,18 @@
 
 //! The unbound workqueues that all devices share, one for each level of a stack.
 //!
-//! A workqueue has a thread that runs its work when no other thread can be created
-//! (`WQ_MEM_RECLAIM`), as that work may be what gives back memory. The thread runs one work
-//! item at a time. If the data of a device are on another one, the worker of the upper device
-//! may wait for that of the lower one, which the thread would never come to. So devices of
-//! different levels use different workqueues.
+//! Devices of different levels use different workqueues, because each workqueue has only one
+//! rescuer (`WQ_MEM_RECLAIM`). The rescuer executes the work when no kworker can be created, as
+//! reclaim may depend on that work. It executes one work item at a time. If a worker of an upper
+//! device waited in the rescuer for a worker of a lower device, the rescuer could not execute
+//! the latter.
 //!
-//! The level of a device is one more than that of the device that its file is, or that the
-//! filesystem of its file is on. Through drivers in between, as device mapper, the levels are
-//! not seen, and below the last one several share it. There, and only while no thread can be
-//! created, an upper device may keep a lower one waiting.
+//! The level of a device is 0 if no device of this driver is known below it. Otherwise it is one
+//! more than the level of the device that is its file, or that has the filesystem of its file.
+//!
+//! Limitation: devices behind other drivers, such as device mapper, are not seen, and all levels
+//! from the last one on share a workqueue. There, an upper device can block a lower one as long
+//! as no kworker can be created.
 
 use crate::abstractions::workqueue::{
     OwnedQueue,
@@ -22,17 +24,18 @@ use kernel::{
     sync::Arc, //
 };
 
-/// How many levels have a workqueue of their own. A thread each.
+/// The number of workqueues, each of which has a rescuer thread.
 const LEVELS: usize = 4;
 
-/// Allocates an unbound workqueue with a rescuer, which stands still while the system is suspended.
-/// Its workers may wait for each other, so as many as possible run at the same time. May sleep.
+/// Allocates an unbound workqueue with a rescuer, which is frozen while the system is suspended.
+/// The maximum number of work items can be active, because workers may wait for each other. May
+/// sleep.
 ///
-/// The kernel warns if work on such a workqueue waits for a workqueue without a rescuer
-/// (`check_flush_dependency()`), because that may have to wait for memory. Full filesystems do wait
-/// so, on behalf of any task that writes (`xfs_flush_inodes()`, `ext4_should_retry_alloc()`). A
-/// workqueue without a rescuer would not avoid the wait. So the workqueue is marked as legacy, like
-/// those of `create_freezable_workqueue()`, which may wait so.
+/// The workqueue is marked as legacy (`__WQ_LEGACY`, like those of
+/// `create_freezable_workqueue()`), so that its work may wait for workqueues without a rescuer.
+/// Otherwise the kernel warns of such a wait (`check_flush_dependency()`), because the other
+/// workqueue may have to wait for memory. Full filesystems wait so for any task that writes
+/// (`xfs_flush_inodes()`, `ext4_should_retry_alloc()`), whether or not the workqueue has a rescuer.
 ///
 /// # Errors
 ///
@@ -42,7 +45,7 @@ pub(crate) fn new_reclaim_queue(name: &CStr) -> Result<OwnedQueue> {
     OwnedQueue::new(name, flags, OwnedQueue::MAX_ACTIVE)
 }
 
-/// See the head of this file.
+/// The workqueues, by level. See the head of this file.
 pub(crate) struct LevelQueues([Arc<OwnedQueue>; LEVELS]);
 
 impl LevelQueues {
@@ -63,7 +66,7 @@ impl LevelQueues {
         ]))
     }
 
-    /// Returns the workqueue for devices that have `level` devices of this driver below. Any
+    /// Returns the workqueue for devices with `level` devices of this driver below them. Any
     /// context.
     pub(crate) fn of_level(&self, level: usize) -> &Arc<OwnedQueue> {
         let [first, ..] = &self.0;
