@@ -3,15 +3,15 @@
 //! Commands: the driver's data of a request, and the execution of the request on the backing
 //! file.
 //!
-//! [`LoopCmd`] is put behind the request when that is queued and stays there until the request
-//! ends. A worker takes the request out of its queue and either
+//! [`LoopCmd`] is stored behind the request from `queue_rq` until the request ends. A worker
+//! dequeues the request and either
 //!
 //! - *issues* it without waiting ([`try_issue`]): direct I/O is submitted ([`aio`]) and ends
 //!   in a callback, a cached read is copied; or
 //! - *executes* it ([`execute_blocking`]) in its own task ([`rw`], [`fallocate`]).
 //!
-//! Both run in the worker's task, which may sleep, so `REQ_NOWAIT` has had its effect by then
-//! and is not passed on.
+//! Both run in the worker's task, which may sleep. `REQ_NOWAIT` applies only to the submission
+//! to this device, so the driver does not pass it on to the file.
 
 #![forbid(unsafe_code)]
 
@@ -66,8 +66,8 @@ pub(crate) enum TryIssue {
 
 impl LoopCmd {
     /// Returns whether the command can make progress before anything waits for the backing
-    /// device or for a lock. `is_only_cmd` says that the worker has nothing else to do: a read
-    /// may as well wait then.
+    /// device or for a lock. `is_only_cmd` says that the worker has no other command. A
+    /// buffered read is executed then, because waiting for it delays no other command.
     pub(crate) fn can_issue_nowait(&self, is_only_cmd: bool) -> bool {
         if self.is_direct {
             return match self.info.op {
@@ -79,7 +79,7 @@ impl LoopCmd {
         !is_only_cmd && self.info.op == Op::Read && self.file().has_nowait()
     }
 
-    /// Does what the request asks for. Sleeps.
+    /// Performs the operation of the request on the file. Sleeps.
     fn do_req_filebacked(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
         let op = self.info.op;
         if op.is_write() && self.backing.is_read_only() {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 //! Asynchronous direct I/O: the worker submits it, and the backing file completes it, possibly
-//! in an interrupt. A thread finishes what cannot be finished there.
+//! in an interrupt. I/O that cannot be finished there is finished in process context.
 
 use super::{
     cmd::{
@@ -46,7 +46,7 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// The request comes back if the I/O cannot be submitted without waiting for it.
+/// Returns the request if the I/O cannot be submitted without waiting for its completion.
 pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<LoopQueue>> {
     let cmd = rq.data();
     if cmd.is_known_to_fail(&rq) {
@@ -55,7 +55,7 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
     let pos = cmd.file_pos(&rq);
     let options = rw_options(&rq, true);
     let oom_events = retry::oom_events(cmd.cgroup());
-    // The request may have ended before the file returns.
+    // The request, and with it the command, may end before the file returns.
     let cgroup = cmd.cgroup.clone();
     IoCgroup::associate_with(cgroup.as_ref(), || {
         let reserve = swap::may_use_reserve(rq.data(), &rq);
@@ -74,7 +74,7 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
 }
 
 impl LoopCmd {
-    /// Returns the attempt that began when the I/O was submitted. Any context.
+    /// Returns the attempt that began with the submission of the I/O. Any context.
     fn submitted_attempt(&self) -> Retries<'_> {
         Retries::since(
             self.group.retry_state(),
@@ -84,18 +84,18 @@ impl LoopCmd {
         )
     }
 
-    /// Returns whether the page cache of the file has pages of a range that was written past
-    /// it. They may be older: they were read during the write, and a block device drops pages
-    /// only after a synchronous write. In direct mode they do no harm, as nothing reads them
-    /// unless they have been dropped.
+    /// Returns whether stale pages of a range that direct I/O has written must be dropped from the
+    /// page cache of the file. Pages that were read in during the write may be stale, and a block
+    /// device drops pages only after a synchronous write. In direct mode stale pages are
+    /// harmless: leaving that mode drops them, and no command reads them before that.
     fn leaves_stale_pages(&self, rq: &RequestRef) -> bool {
         self.info.op == Op::Write
             && !self.backing.is_direct()
             && self.file().is_cached(self.file_pos(rq), self.info.bytes)
     }
 
-    /// Decides what follows after the file has transferred `result` bytes: the status, or
-    /// `None` if the rest has to be done in process context.
+    /// Returns the status of the command after the file has transferred `result` bytes. `None` if
+    /// process context is needed for the rest.
     fn direct_status(&mut self, rq: &RequestRef, result: Result<usize>) -> Option<BlkStatus> {
         match result {
             Ok(n) => {
@@ -116,7 +116,7 @@ impl LoopCmd {
         }
     }
 
-    /// Does what is left, waiting for it. Sleeps.
+    /// Finishes direct I/O that the file has done in part. Waits for the I/O, sleeps.
     fn do_rest(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
         if self.transferred == self.info.bytes {
             self.file()
@@ -150,8 +150,8 @@ impl FileIo<LoopQueue> for LoopCmd {
             cmd.group.stats.deferred();
             return rq.defer();
         };
-        // In the worker's own task, with all functions of the file returned from, the softirq
-        // would only be a detour, by way of yet another task.
+        // In the worker's task, and not inside a function of the file, the request can end at
+        // once. Ending it in the block softirq would cost a switch to `ksoftirqd`.
         if within == CompletedIn::SubmitCall || cmd.group.unplugging.contains_current() {
             end(rq, status);
         } else {
@@ -159,8 +159,8 @@ impl FileIo<LoopQueue> for LoopCmd {
         }
     }
 
-    /// Does the rest of the I/O: past the page cache if that is possible, else through it,
-    /// where a file may end early and nothing need be aligned.
+    /// Finishes the I/O: bypasses the page cache if possible, else uses it. Buffered I/O needs no
+    /// alignment, and handles a file that ends early.
     fn resume(mut rq: Request<LoopQueue>) {
         let (mut request, cmd) = rq.parts();
         let cmd = &*cmd;

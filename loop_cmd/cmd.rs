@@ -38,7 +38,7 @@ pub(crate) struct LoopCmd {
     pub(super) backing: Arc<Backing>,
     /// The cgroup that is charged; `None` for the root cgroup.
     pub(super) cgroup: Option<IoCgroup>,
-    /// State that it shares with the other commands of its worker.
+    /// State that the commands of the worker share.
     pub(super) group: Arc<CmdGroup>,
     pub(super) info: RequestInfo,
     /// When a worker has dequeued the command.
@@ -50,7 +50,7 @@ pub(crate) struct LoopCmd {
     pub(super) transferred: u32,
     /// Whether direct I/O has been submitted to the file.
     pub(super) is_inflight: bool,
-    /// Whether that has found the cgroup out of memory.
+    /// Whether direct I/O has failed because the cgroup was out of memory.
     pub(super) is_cgroup_oom: bool,
     /// The value of [`oom_events`](super::retry::oom_events) at the submission.
     pub(super) oom_events: usize,
@@ -121,14 +121,14 @@ impl LoopCmd {
         self.cgroup.as_ref()
     }
 
-    /// Returns the attempts at the command, the first of which is about to begin.
+    /// Starts the first attempt at the command.
     pub(super) fn retries(&self) -> Retries<'_> {
         Retries::new(self.group.retry_state(), self.file(), self.cgroup())
     }
 
-    /// Returns whether execution would only find the cgroup out of memory once more: another
-    /// command has failed for that while this one waited, there is still no room, and all that
-    /// this one writes takes new pages.
+    /// Returns whether the command is certain to find the cgroup out of memory. Another command
+    /// has failed for that reason while this one was queued, the cgroup is still at its limit,
+    /// and the page cache needs new pages for all data of this command.
     pub(super) fn is_known_to_fail(&self, rq: &RequestRef) -> bool {
         self.info.op == Op::Write
             && self.group.memory.was_cgroup_oom_after(self.info.start_time)
@@ -161,7 +161,7 @@ pub(super) fn end(rq: Request<LoopQueue>, status: BlkStatus) {
     rq.end(status);
 }
 
-/// Accounts for a command and ends its request soon. Any context.
+/// Accounts for a command and ends its request later, outside of the caller. Any context.
 pub(super) fn complete(rq: Request<LoopQueue>, status: BlkStatus) {
     rq.data().account(status);
     rq.complete(status);

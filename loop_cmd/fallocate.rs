@@ -2,11 +2,13 @@
 
 //! Discard and write-zeroes: changes to the allocation of the backing file.
 //!
-//! Whether a file supports an operation shows only when it is tried. If the file does not, the
-//! block layer is told not to send the operation again before the request fails: so it knows to
-//! write zeroes instead. If the file refuses one range only, as block devices refuse a range
-//! that is not aligned to their blocks, the command writes zeroes where the file is not changed
-//! otherwise.
+//! A file reports only on an attempt whether it supports an operation. If it does not, the
+//! command first disables the operation in the block layer and then fails, so that the block
+//! layer writes zeroes instead.
+//!
+//! A file may refuse one range only: block devices refuse a range that is not aligned to their
+//! blocks. Then the command deallocates or zeroes the aligned part by `fallocate()`, and writes
+//! zeroes to the rest.
 
 use super::{
     cmd::{
@@ -27,12 +29,11 @@ use crate::abstractions::{
 };
 use kernel::prelude::*;
 
-/// Returns the modes that implement an operation, the best first. `may_discard` says whether
-/// the device takes discards now.
+/// Returns the modes that implement an operation, the preferred mode first. `may_discard` says
+/// whether discard is enabled on the device.
 ///
-/// A hole reads as zeroes, but is not allocated. The submitter of a write-zeroes without
-/// `unmap` does not want that, nor does an administrator who has turned off discard to keep a
-/// preallocated file allocated.
+/// Write-zeroes punches holes only with `unmap` and if discard is enabled, because a hole is not
+/// allocated. An administrator turns off discard to keep a preallocated file allocated.
 fn fallocate_modes(op: Op, may_discard: bool) -> &'static [FallocateMode] {
     match op {
         Op::Discard => &[FallocateMode::PunchHole],
@@ -44,9 +45,9 @@ fn fallocate_modes(op: Op, may_discard: bool) -> &'static [FallocateMode] {
     }
 }
 
-/// Returns whether a file that fails with `err` has refused this range at this moment, rather
-/// than such a change as a whole: it is not aligned to its blocks, or is in use otherwise (a
-/// block device with a filesystem mounted, if some of the range is dirty in its page cache).
+/// Returns whether `err` means that the file has refused only this range at this moment, and not
+/// the operation as a whole. Reasons are the alignment of the range, and dirty pages of the range
+/// in the page cache of a block device with a mounted filesystem.
 fn is_refusal(err: Error) -> bool {
     err == EINVAL || err == EBUSY
 }
@@ -59,9 +60,8 @@ struct Range {
 }
 
 impl Range {
-    /// Returns what is before the first multiple of `align`, which is a power of two, what is
-    /// between that and the last one, and what is behind. The first one is all of it if there
-    /// is nothing in between.
+    /// Splits the range into head, middle and tail. The middle begins and ends at multiples of
+    /// `align`, a power of two. If the middle is empty, the head is the whole range.
     fn split(self, align: u32) -> [Self; 3] {
         let Self { pos, len } = self;
         let mask = u64::from(align).saturating_sub(1);
@@ -83,7 +83,7 @@ impl Range {
     }
 }
 
-/// Does a discard or write-zeroes. Sleeps.
+/// Executes a discard or write-zeroes. Sleeps.
 pub(super) fn do_fallocate(cmd: &LoopCmd, rq: &mut RequestMut<'_>) -> BlkStatus {
     let op = cmd.info.op;
     let range = Range {
@@ -100,7 +100,7 @@ pub(super) fn do_fallocate(cmd: &LoopCmd, rq: &mut RequestMut<'_>) -> BlkStatus 
         }
     }
     match op {
-        // The block layer asks again, for another range or at another time.
+        // The operation stays enabled, as it may succeed for another range or later.
         Op::WriteZeroes { .. } if is_refused => {
             return match write(cmd, rq, range) {
                 Ok(()) => BlkStatus::OK,
@@ -115,8 +115,8 @@ pub(super) fn do_fallocate(cmd: &LoopCmd, rq: &mut RequestMut<'_>) -> BlkStatus 
     BlkStatus::NOTSUPP
 }
 
-/// Zeroes a range of the file: the part that is aligned as the file wants it by `mode`, the
-/// edges by writing.
+/// Zeroes a range of the file. Uses `mode` for the part that has the alignment of the file, and
+/// writes zeroes to the rest.
 fn zero(cmd: &LoopCmd, rq: &RequestRef, mode: FallocateMode, range: Range) -> Result {
     let (mut result, mut last) = (Err(EINVAL), None);
     for align in cmd.file().fallocate_alignments() {
@@ -141,7 +141,7 @@ fn zero(cmd: &LoopCmd, rq: &RequestRef, mode: FallocateMode, range: Range) -> Re
     result
 }
 
-/// Changes the allocation of a range.
+/// Changes the allocation of a range. Repeats attempts that fail for lack of memory.
 fn allocate(cmd: &LoopCmd, mode: FallocateMode, range: Range) -> Result {
     let mut retries = cmd.retries();
     loop {
@@ -156,8 +156,8 @@ fn allocate(cmd: &LoopCmd, mode: FallocateMode, range: Range) -> Result {
     }
 }
 
-/// Writes zeroes to a range: by direct I/O in direct mode, as far as the file takes that, else
-/// through the page cache, where no alignment matters.
+/// Writes zeroes to a range. Uses direct I/O in direct mode, as far as the file accepts it, else
+/// the page cache, which needs no alignment.
 fn write(cmd: &LoopCmd, rq: &RequestRef, range: Range) -> Result {
     match range.len {
         0 => Ok(()),

@@ -2,14 +2,14 @@
 
 //! Repeating attempts that failed because of a lack of memory.
 //!
-//! A filesystem may report that it has no memory for an operation. The data of the command may
-//! be all that keeps memory from being freed, and their writer can do nothing about an error.
-//! So the command waits and is done when there is memory again, but not forever.
+//! Commands repeat operations for which the filesystem has no memory, for up to
+//! [`RETRY_TIMEOUT`]. The data of the command may be the dirty pages whose write-back would free
+//! memory, and the task that dirtied them cannot handle an error.
 //!
-//! A command does not wait if its cgroup is out of memory: at its limit, with nothing to
-//! reclaim and no task to kill. Each attempt would invoke the OOM killer, which writes a
-//! report of a hundred lines. The commands that wait with it fail with it. Reclaim does not
-//! wait for the page cache of the file to be written back, so the command does that first.
+//! A command does not repeat an attempt if its cgroup is out of memory: at its limit, with nothing
+//! to reclaim and no task to kill. Each attempt would invoke the OOM killer, which logs a report
+//! of a hundred lines. Commands that are queued at that time fail with it. Reclaim does not wait
+//! for write-back of the page cache of the file, so the command does that before it gives up.
 
 use super::stats::Stats;
 use crate::abstractions::{
@@ -40,16 +40,16 @@ const RETRY_TIMEOUT: Delta = Delta::from_secs(10);
 /// The longest pause between two attempts, in calls of `memalloc_retry_wait()`: about a second.
 const MAX_BACKOFF: u32 = 50;
 
-/// The time for which commands write back dirty pages before they write more, in nanoseconds,
-/// after their cgroup was out of memory.
+/// The time after the cgroup was out of memory for which its commands write back dirty pages
+/// before they write more, in nanoseconds.
 const TIGHT_NANOS: u64 = 10_000_000_000;
 
-/// Whether there was memory for recent commands of a worker.
+/// The success of recent commands of a worker in getting memory.
 pub(super) struct MemoryState {
-    /// Whether commands fail at once if there is no memory.
+    /// Whether commands fail at once if the filesystem has no memory.
     retries_exhausted: Atomic<bool>,
-    /// When a command has failed because its cgroup was out of memory, if none has succeeded
-    /// since.
+    /// The time of the last failure because the cgroup was out of memory. Reset when a command
+    /// succeeds.
     cgroup_oom: AtomicKtimeNs,
     /// The time until which commands write back dirty pages before they write more.
     tight_until: AtomicKtimeNs,
@@ -65,40 +65,39 @@ impl MemoryState {
         }
     }
 
-    /// Returns whether the last command that waited for memory got none.
+    /// Returns whether a command has exhausted its retries, with no success since.
     fn retries_exhausted(&self) -> bool {
         self.retries_exhausted.load(Relaxed)
     }
 
-    /// Notes that commands are to fail at once if there is no memory, until one succeeds.
+    /// Makes commands fail at once if the filesystem has no memory, until one succeeds.
     fn set_retries_exhausted(&self) {
         self.retries_exhausted.store(true, Relaxed);
     }
 
-    /// Returns whether a command that was submitted at `start_time` was waiting when another one
-    /// found the cgroup out of memory, with no success since.
+    /// Returns whether another command has found the cgroup out of memory after `start_time`, with
+    /// no success since.
     pub(super) fn was_cgroup_oom_after(&self, start_time: KtimeNs) -> bool {
         self.cgroup_oom.get().is_after(start_time)
     }
 
-    /// Notes that a command has found its cgroup out of memory.
+    /// Records that a command has found its cgroup out of memory.
     fn set_cgroup_oom(&self) {
         self.cgroup_oom.set(KtimeNs::now());
     }
 
-    /// Returns whether the cgroup was out of memory a short time ago, but for pages that have
-    /// been written back since.
+    /// Returns whether the cgroup was recently out of memory until dirty pages were written back.
     fn is_tight(&self) -> bool {
         let until = self.tight_until.get();
         until.is_after(KtimeNs::PAST) && until.is_after(KtimeNs::now())
     }
 
-    /// Notes that the cgroup is out of memory, but for pages that are about to be written back.
+    /// Records that the cgroup is out of memory until dirty pages are written back.
     fn set_tight(&self) {
         self.tight_until.set(KtimeNs::now().after(TIGHT_NANOS));
     }
 
-    /// Notes that a command, or part of it, has had the memory that it needed.
+    /// Records that a command, or a part of it, has succeeded.
     pub(super) fn succeeded(&self) {
         if self.retries_exhausted() {
             self.retries_exhausted.store(false, Relaxed);
@@ -120,14 +119,14 @@ pub(super) struct Retries<'a> {
     since: Option<Instant<Monotonic>>,
     /// The pause before the next attempt, in calls of `memalloc_retry_wait()`.
     backoff: u32,
-    /// Whether dirty pages have been written back, with no success since.
+    /// Whether dirty pages have been written back since the last success.
     is_written_back: bool,
 }
 
 impl<'a> Retries<'a> {
-    /// Returns the attempts on `file`, the first of which is about to begin. They are charged to
-    /// `charge`. `stats` and `memory` are those of the worker: after the attempts at a command
-    /// have taken too long, the next ones are not repeated until one succeeds.
+    /// Starts the first attempt at a command on `file`. Attempts are charged to `charge`. `stats`
+    /// and `memory` are shared by the commands of the worker: once a command has exhausted its
+    /// retries, further commands fail at once until one succeeds.
     pub(super) fn new(
         (stats, memory): (&'a Stats, &'a MemoryState),
         file: &'a BackingFile,
@@ -136,7 +135,7 @@ impl<'a> Retries<'a> {
         Self::since((stats, memory), file, charge, oom_events(charge))
     }
 
-    /// Returns the same for an attempt that was made when [`oom_events`] were `oom_events`.
+    /// Like [`Self::new`], for an attempt that began when [`oom_events`] returned `oom_events`.
     pub(super) fn since(
         (stats, memory): (&'a Stats, &'a MemoryState),
         file: &'a BackingFile,
@@ -155,8 +154,8 @@ impl<'a> Retries<'a> {
         }
     }
 
-    /// Returns whether to try again after an error, having waited for a moment; each time
-    /// for twice as long. Sleeps.
+    /// Returns whether to try again after an error. Waits before that, twice as long each time.
+    /// Sleeps.
     pub(super) fn again(&mut self, err: Error) -> bool {
         if (err != ENOMEM && err != EAGAIN) || self.memory.retries_exhausted() {
             return false;
@@ -172,14 +171,14 @@ impl<'a> Retries<'a> {
         true
     }
 
-    /// Returns whether to go on after an attempt that has done something, but not all. Sleeps.
+    /// Returns whether to go on after an attempt that has transferred a part. Sleeps.
     pub(super) fn again_after_part(&mut self) -> bool {
         self.is_written_back = false;
         !self.is_cgroup_oom() || self.again_after_writeback()
     }
 
-    /// Returns whether another attempt, after one that failed with `err`, would fail as well,
-    /// since the cgroup is out of memory. Any context.
+    /// Returns whether an attempt that failed with `err` must not be repeated, because the cgroup
+    /// is out of memory and the file has no dirty pages. Any context.
     pub(super) fn is_final(&self, err: Error) -> bool {
         let is_final = err == ENOMEM && self.is_cgroup_oom() && !self.file.is_dirty();
         if is_final {
@@ -188,8 +187,8 @@ impl<'a> Retries<'a> {
         is_final
     }
 
-    /// Writes back what is dirty if the cgroup was out of memory for that a short time ago and
-    /// is at its limit: to write more through the page cache would invoke the OOM killer again.
+    /// Writes back dirty pages if that has recently freed memory for the cgroup, and the cgroup is
+    /// at its limit. Otherwise writing more to the page cache would invoke the OOM killer again.
     /// Sleeps.
     pub(super) fn prepare_write(&mut self) {
         if self.memory.is_tight() && self.charge.is_some_and(|charge| !charge.has_room()) {
@@ -197,22 +196,22 @@ impl<'a> Retries<'a> {
         }
     }
 
-    /// Notes a success.
+    /// Records a success.
     pub(super) fn succeeded(&self) {
         self.memory.succeeded();
     }
 
     /// Returns whether the last attempt found the cgroup out of memory. Any context.
     ///
-    /// Reclaim and the OOM killer have then been tried, so another attempt would only invoke
-    /// them again. If another task has freed memory since, there is room.
+    /// Reclaim and the OOM killer have been tried then, so another attempt would only invoke them
+    /// again, unless another task has freed memory since.
     fn is_cgroup_oom(&self) -> bool {
         self.charge
             .is_some_and(|charge| oom_events(self.charge) != self.oom_events && !charge.has_room())
     }
 
-    /// Returns whether to try again with the cgroup out of memory, having written back what is
-    /// dirty. Sleeps.
+    /// Writes back dirty pages of the file while the cgroup is out of memory. Returns whether to
+    /// try again. Sleeps.
     fn again_after_writeback(&mut self) -> bool {
         if self.is_written_back || !self.file.is_dirty() {
             self.memory.set_cgroup_oom();
@@ -226,7 +225,7 @@ impl<'a> Retries<'a> {
         is_clean
     }
 
-    /// Writes back what is dirty. Returns whether patience has lasted for it. Sleeps.
+    /// Writes back the dirty pages of the file. Returns `false` after [`RETRY_TIMEOUT`]. Sleeps.
     fn write_back(&mut self) -> bool {
         while self.file.is_dirty() {
             self.file.start_writeback();
@@ -237,8 +236,7 @@ impl<'a> Retries<'a> {
         true
     }
 
-    /// Waits for a moment, each time for twice as long. Returns whether there is any patience
-    /// left. Sleeps.
+    /// Waits, twice as long each time. Returns `false` after [`RETRY_TIMEOUT`]. Sleeps.
     fn wait(&mut self) -> bool {
         let since = *self.since.get_or_insert_with(Instant::now);
         if since.elapsed() > RETRY_TIMEOUT {

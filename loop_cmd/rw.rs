@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Reading and writing in the current task, through the page cache of the file or past it.
+//! Reading and writing in the current task: buffered I/O, and direct I/O that is waited for.
 //!
-//! A file may transfer less than it is asked to. The rest is requested again, until all is
-//! transferred, an error comes, or the file ends. Bytes that cannot be transferred past the page
-//! cache are transferred through it.
+//! A file may transfer fewer bytes than requested. The rest is requested again until all bytes
+//! are transferred, an error occurs, or the file ends. Bytes for which the file does not support
+//! direct I/O go through its page cache.
 
 use super::{
     cmd::{
@@ -40,8 +40,8 @@ use kernel::prelude::*;
 
 /// Reads or writes the data of the request. Sleeps.
 ///
-/// Where the file ends early, because it has been truncated, missing bytes read as zeroes and
-/// fail with an I/O error. The sectors before them succeed.
+/// If the file ends early, because it has been truncated, the sectors before the end succeed. The
+/// others read as zeroes and fail with an I/O error.
 pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> BlkStatus {
     let file = cmd.file();
     let mut progress = Progress::new(cmd, cmd.file_pos(rq), rq.bytes(), options);
@@ -67,9 +67,9 @@ pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOpt
     progress.finish(rq)
 }
 
-/// Reads the data of the request if the page cache has all of it, and returns whether it has.
-/// The file starts to read the first part that is missing. Sleeps, but not for that. The file
-/// must [support `IOCB_NOWAIT`](BackingFile::has_nowait).
+/// Reads the data of the request if the page cache has all of it. Returns whether it has. The
+/// file starts readahead for the first missing part. Sleeps, but does not wait for the readahead.
+/// The file must [support `IOCB_NOWAIT`](BackingFile::has_nowait).
 pub(super) fn read_nowait(cmd: &LoopCmd, rq: &RequestRef) -> bool {
     let options = RwOptions {
         nowait: true,
@@ -108,8 +108,8 @@ pub(super) fn write_zeroes(cmd: &LoopCmd, pos: u64, len: u32, options: RwOptions
     progress.outcome
 }
 
-/// Returns whether direct I/O that failed with `err` may succeed through the page cache, or
-/// later: the file refuses I/O that is not aligned as it likes, or there is no memory.
+/// Returns whether direct I/O that failed with `err` may succeed through the page cache or later.
+/// The file refuses I/O that does not have its alignment, and fails it if there is no memory.
 pub(super) fn should_retry_buffered(err: Error) -> bool {
     err == EINVAL || err == EAGAIN || err == ENOMEM || err == EOPNOTSUPP
 }
@@ -123,11 +123,11 @@ struct Progress<'a> {
     bytes: u32,
     /// The number of bytes that have been transferred.
     done: u32,
-    /// After an error nothing more is transferred.
+    /// The first error, which ends the transfer.
     outcome: Result,
-    /// `direct` is cleared once direct I/O does not work.
+    /// The options. `direct` is cleared when direct I/O fails.
     options: RwOptions,
-    /// The position in the file from which on direct I/O was replaced by buffered I/O.
+    /// The position in the file at which buffered I/O has replaced direct I/O.
     fell_back: Option<u64>,
     retries: Retries<'a>,
 }
@@ -146,8 +146,8 @@ impl<'r> Progress<'r> {
         }
     }
 
-    /// Replaces direct I/O by buffered I/O from the current position on. Cached pages of the
-    /// range may be older than data that were written past them, so they are dropped first.
+    /// Replaces direct I/O by buffered I/O from the current position on. Drops cached pages of the
+    /// range first, because they may be older than data that direct I/O has written.
     fn fall_back(&mut self) {
         if self.options.direct {
             self.options.direct = false;
@@ -157,8 +157,8 @@ impl<'r> Progress<'r> {
         }
     }
 
-    /// Repeats `step` until nothing is left. `step` transfers the rest of `iter` at a position
-    /// in the file, with options.
+    /// Repeats `step` until `iter` is empty or an error occurs. `step` transfers the rest of `iter`
+    /// at the given position in the file, with the given options.
     fn advance<'a, D: Direction>(
         &mut self,
         iter: &mut BvecIter<'a, D>,
@@ -168,7 +168,7 @@ impl<'r> Progress<'r> {
             let (before, left) = (iter.save(), iter.len());
             match step(iter, self.pos, self.options) {
                 Ok(0) if self.options.direct => self.fall_back(),
-                // The file ends, or takes nothing without an error.
+                // The file ends, or refuses the data without an error.
                 Ok(0) => self.outcome = Err(EIO),
                 Ok(n) => {
                     self.pos += n as u64;
@@ -176,12 +176,12 @@ impl<'r> Progress<'r> {
                     self.retries.succeeded();
                     if iter.len() != left.saturating_sub(n) {
                         // The file truncated the iterator (for example to `s_maxbytes`) and
-                        // did not restore it. With the rest back, the next step reports why.
+                        // did not restore it. Restore it, so that the next step reports the error.
                         iter.restore(&before);
                         iter.advance(n);
                     }
                     if iter.len() != 0 {
-                        // The rest need not be aligned.
+                        // The rest may not have the alignment for direct I/O.
                         self.fall_back();
                         if !self.retries.again_after_part() {
                             self.outcome = Err(ENOMEM);
@@ -204,9 +204,8 @@ impl<'r> Progress<'r> {
         }
     }
 
-    /// Drops cached pages of a range for which buffered I/O replaced direct I/O. Later commands
-    /// use direct I/O again: the shorter the time for which the range and its neighbours are
-    /// cached, the better. Sleeps.
+    /// Drops cached pages of the range for which buffered I/O has replaced direct I/O, because
+    /// later commands use direct I/O for this range and its neighbours again. Sleeps.
     fn drop_fallen_back(&self) {
         if let Some(start) = self.fell_back {
             self.file.drop_cached(start, self.pos - start);

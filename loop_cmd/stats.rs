@@ -78,7 +78,7 @@ impl Stats {
 
     /// Accounts for the end of direct I/O.
     pub(super) fn dec_inflight(&self) {
-        // A reader that finds none in flight finds all that they have accounted for.
+        // A reader that sees no I/O in flight also sees the counters of all completed I/O.
         self.inflight.fetch_sub(1, Release);
     }
 
@@ -109,7 +109,7 @@ impl Stats {
             (true, Op::Read) => self.read.add(bytes.into()),
             (true, Op::Write) => self.written.add(bytes.into()),
             (true, _) => (),
-            // An answer to the block layer, which then does without the operation.
+            // Not an error: the block layer does not use the operation any more.
             (false, _) if status == BlkStatus::NOTSUPP => (),
             (false, _) => self.errors.add(1),
         }
@@ -134,8 +134,8 @@ impl Stats {
 }
 
 impl StatsSnapshot {
-    /// Adds other values. The sums wrap, as the counters do: each of the commands that wait at
-    /// the same time adds its own nanoseconds, so a counter of these may overflow.
+    /// Adds other values. The sums wrap like the counters. Counters of nanoseconds may overflow,
+    /// because commands that wait at the same time all add their own time.
     pub(crate) fn add(&mut self, other: &Self) {
         for (sum, other) in [
             (&mut self.completed, other.completed),

@@ -2,10 +2,10 @@
 
 //! Freeing the workers of cgroups.
 //!
-//! The timer of a set visits the worker that expires first. A worker that has been used since it
-//! was listed is listed again, by the time at which it became idle; an unused one is freed. So
-//! each worker is visited once in `idle_timeout_secs`, and freed by the first timer after it
-//! expires.
+//! The timer of a set visits the worker that expires first. It frees a worker that has not been
+//! used since it was listed. It lists another worker again, by the time at which that became
+//! idle. So each worker is visited once in `idle_timeout_secs`, and is freed by the first timer
+//! after it expires.
 //!
 //! No callback reports the removal of a cgroup, whose css stays while a worker holds it. So a
 //! *sweep* visits all workers every [`SWEEP_INTERVAL_SECS`].
@@ -43,12 +43,12 @@ use kernel::rbtree::RBTree;
 /// The interval between two sweeps, in seconds.
 const SWEEP_INTERVAL_SECS: u32 = 2;
 
-/// The longest delay of the timer after a worker has become idle, in seconds: its cgroup may
-/// have been removed.
+/// The longest delay of the timer after a worker has become idle, in seconds. Bounded because the
+/// cgroup of the worker may have been removed.
 const FIRST_REAP_SECS: u32 = 2;
 
-/// The time for which an expired worker with direct I/O in flight stays, in seconds: no callback
-/// reports the end of the I/O.
+/// The interval at which the timer visits an expired worker with direct I/O in flight, in
+/// seconds. No callback reports the end of the I/O.
 const INFLIGHT_SECS: u32 = 2;
 
 /// Arms the timer for a worker that became idle at `now`, or frees the worker at once if the
@@ -199,13 +199,13 @@ fn remove(inner: &mut Inner, key: CssKey, freed: &mut Freed<LoopWorker>) {
     worker.queue.access_mut(inner).state = WorkerState::Freed;
 }
 
-/// When a worker was last used.
+/// The last use of a worker.
 enum LastUse {
-    /// It is scheduled or executing.
+    /// The worker is scheduled or executing.
     Now,
-    /// It is idle, but direct I/O is in flight.
+    /// The worker is idle, but direct I/O is in flight.
     Inflight,
-    /// It has been idle since.
+    /// The worker has been idle since this time.
     At(Jiffies64),
 }
 

@@ -126,7 +126,7 @@ impl PlacementOwner for Timer<WorkerSet> {
 
 /// The commands that a worker executes.
 pub(super) enum WorkerKind {
-    /// Commands of the root cgroup, and of none.
+    /// Commands of the root cgroup, and commands without a cgroup.
     RootCg,
     /// Swap-out, of any cgroup.
     Swap,
@@ -137,7 +137,7 @@ pub(super) enum WorkerKind {
 /// The state of a worker, see the head of this file.
 #[derive(Clone, Copy)]
 pub(super) enum WorkerState {
-    /// The queue is empty, and no work item is on a workqueue but one that is late.
+    /// The queue is empty. At most a late work item is still on a workqueue.
     Idle {
         /// When the worker became idle.
         since: Jiffies,

@@ -27,12 +27,11 @@ use kernel::{
 /// 10 us.
 pub(super) const BATCH: usize = 64;
 
-/// See the head of this file. Protected by the work lock.
+/// The workers of cgroups, by css and by time of expiry. Protected by the work lock.
 ///
 /// # Invariants
 ///
-/// There is one entry in `expiry` for each worker in `workers`, and its time is the `listed`
-/// of that worker.
+/// `expiry` has one entry for each worker in `workers`, with the time `listed` of the worker.
 pub(super) struct WorkerTree<W> {
     workers: RBTree<CssKey, Entry<W>>,
     expiry: RBTree<(Jiffies64, CssKey), ()>,
@@ -61,8 +60,8 @@ impl<W> WorkerTree<W> {
         }
     }
 
-    /// Returns the worker of a css, which `create` creates if there is none. `None` if there is
-    /// no memory for that: it does not wait for memory. Any context.
+    /// Returns the worker of a css. Calls `create` if the css has none. `None` if there is no
+    /// memory for a new worker. Any context, does not sleep.
     pub(super) fn get_or_create(
         &mut self,
         key: CssKey,
@@ -75,14 +74,14 @@ impl<W> WorkerTree<W> {
                 let listed = timer::jiffies64();
                 let expiry = RBTreeNode::new((listed, key), (), GFP_NOWAIT).ok()?;
                 let worker = create().ok()?;
-                // INVARIANT: Both have the worker from now on.
+                // INVARIANT: The worker is in `workers` and in `expiry`.
                 self.expiry.insert(expiry);
                 Some(&entry.insert(Entry { worker, listed }, node).worker)
             }
         }
     }
 
-    /// Returns a worker.
+    /// Returns the worker of a css, if it has one.
     pub(super) fn get(&self, key: CssKey) -> Option<&Arc<W>> {
         self.workers.get(&key).map(|entry| &entry.worker)
     }
@@ -95,22 +94,22 @@ impl<W> WorkerTree<W> {
         Some((key, self.get(key)?))
     }
 
-    /// Returns the worker that expires first, with the time by which it is listed.
+    /// Returns the worker that expires first, with its time in the list.
     pub(super) fn first_listed(&self) -> Option<(Jiffies64, CssKey)> {
         self.expiry.keys().next().copied()
     }
 
-    /// Returns whether there is no worker.
+    /// Returns whether the tree is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.workers.is_empty()
     }
 
-    /// Takes all workers out.
+    /// Removes all workers.
     pub(super) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::new())
     }
 
-    /// Lists a worker by another time.
+    /// Changes the time of a worker in the list.
     pub(super) fn list(&mut self, key: CssKey, time: Jiffies64) {
         let Some(entry) = self.workers.get_mut(&key) else {
             return;
@@ -118,7 +117,7 @@ impl<W> WorkerTree<W> {
         let Some(node) = self.expiry.remove_node(&(entry.listed, key)) else {
             return;
         };
-        // INVARIANT: The entries have the same time.
+        // INVARIANT: Both entries have the same time again.
         entry.listed = time;
         self.expiry
             .insert(node.into_reservation().into_node((time, key), ()));
@@ -131,7 +130,7 @@ impl<W> WorkerTree<W> {
         };
         freed.insert(node);
         if let Some(entry) = freed.get(&key) {
-            // INVARIANT: Neither has the worker from now on.
+            // INVARIANT: The worker is neither in `workers` nor in `expiry`.
             self.expiry.remove(&(entry.listed, key));
         }
     }

@@ -163,7 +163,7 @@ impl LoopWorker {
             } else if is_last {
                 issue_batch(rq, batch, readahead, now)
             } else {
-                // The plug gathers I/O for the device, which gets it at the end.
+                // The plug collects I/O, which is submitted to the device when the plug ends.
                 let nr_expected = PLUG_BATCH.min(1 + batch.len());
                 with_plug(
                     nr_expected,
@@ -177,8 +177,8 @@ impl LoopWorker {
             }
             task::cond_resched();
         }
-        // One at a time, so that neither do all of them wait for new commands, nor new commands
-        // for all of them.
+        // Finish one command per batch. Finishing all would delay new commands, and finishing
+        // none would delay these commands while new ones arrive.
         finish_readahead(readahead);
     }
 }

@@ -11,8 +11,8 @@
 //! Gain: on a single CPU, 1,800 of 16,900 instructions of a read at queue depth 32. Cost: next
 //! to nothing where no other task is runnable.
 //!
-//! Failure mode: another task than the submitter may get the CPU and keep it. If a command has
-//! waited for long, yielding is disabled for a multiple of that time, which bounds the loss.
+//! Failure mode: a task other than the submitter may get the CPU and keep it. After a command
+//! has waited for long, yielding is disabled for a multiple of that time, which bounds the loss.
 
 use crate::abstractions::time::{
     AtomicKtimeNs,
@@ -24,7 +24,7 @@ use crate::abstractions::time::{
 /// requests takes less than half of that.
 const MAX_LATENCY_NS: u64 = 500_000;
 
-/// Yielding is disabled for so many times the delay.
+/// Back-off factor: after a delay `d`, yielding is disabled for this many times `d`.
 const BACKOFF_FACTOR: u64 = 25;
 
 /// Upper bound on the time for which yielding stays disabled, in nanoseconds. Commands can also
