@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Input of the extra bindgen run: what rust_loop needs and kernel::bindings
- * does not have. Constants that are macros with a cast in them are invisible to
- * bindgen, so they are given a variable here.
+ * Input of the additional bindgen run, for declarations that kernel::bindings lacks. bindgen
+ * does not see macros with a cast, so a variable here holds the value of each.
  */
 
 #include <linux/blk-cgroup.h>

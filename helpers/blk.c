@@ -84,7 +84,10 @@ void rust_loop_helper_bio_advance_iter_single(const struct bio *bio, struct bvec
 	bio_advance_iter_single(bio, iter, bytes);
 }
 
-/* With the limit of the hardware, from which a later commit computes the other one again. */
+/*
+ * Clears max_hw_discard_sectors as well, because a later commit of limits computes
+ * max_discard_sectors from it.
+ */
 void rust_loop_helper_blk_queue_disable_discard(struct request_queue *q)
 {
 	WRITE_ONCE(q->limits.max_discard_sectors, 0);
@@ -155,8 +158,9 @@ bool rust_loop_helper_bdev_stable_writes(struct block_device *bdev)
 }
 
 /*
- * bdev_add() does this for a device that is complete when it is added. A filesystem looks at
- * the limits when it is mounted.
+ * Sets whether the page cache of the device needs stable pages. bdev_add() does this only with
+ * the limits that the device has when it is added. Filesystems read the limits when they are
+ * mounted.
  */
 void rust_loop_helper_disk_set_stable_writes(struct gendisk *disk, bool stable)
 {
@@ -194,9 +198,9 @@ void rust_loop_helper_blk_mq_unfreeze_queue(struct request_queue *q, unsigned in
 }
 
 /*
- * Call a function for the disk, which is the first in its table, and for each of its
- * partitions. A partition that is removed meanwhile stays until the function has returned.
- * The result is the first error, after all have been called.
+ * Calls @func for the disk, which is the first entry of its table, and for each partition. A
+ * partition that is removed meanwhile stays until @func returns. Returns the first error, after
+ * the calls for all of them.
  */
 static int disk_for_each_bdev(struct gendisk *disk, int (*func)(struct block_device *bdev))
 {

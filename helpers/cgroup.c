@@ -66,7 +66,7 @@ bool rust_loop_helper_css_is_dying(struct cgroup_subsys_state *css)
 #endif
 }
 
-/* The css itself or its nearest ancestor that has not been removed. */
+/* Returns @css if it has not been removed, else its nearest ancestor that has not. */
 struct cgroup_subsys_state *rust_loop_helper_css_nearest_online(struct cgroup_subsys_state *css)
 {
 #ifdef CONFIG_CGROUPS
@@ -76,7 +76,7 @@ struct cgroup_subsys_state *rust_loop_helper_css_nearest_online(struct cgroup_su
 	return css;
 }
 
-/* With a reference, or NULL. */
+/* Returns the memory css of the cgroup of @css, with a reference, or NULL. */
 struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_state *css)
 {
 #if defined(CONFIG_CGROUPS) && defined(CONFIG_MEMCG)
@@ -87,8 +87,8 @@ struct cgroup_subsys_state *rust_loop_helper_css_memcg(struct cgroup_subsys_stat
 }
 
 /*
- * How often the OOM killer was invoked for the limits that @css is under: its own and those
- * of its ancestors.
+ * Returns how often the OOM killer was invoked for the limit of @css or of one of its
+ * ancestors.
  */
 unsigned long rust_loop_helper_memcg_oom_events(struct cgroup_subsys_state *css)
 {
@@ -102,7 +102,7 @@ unsigned long rust_loop_helper_memcg_oom_events(struct cgroup_subsys_state *css)
 	return events;
 }
 
-/* Whether @css and its ancestors can all be charged for another batch of pages. */
+/* Returns whether the limits of @css and its ancestors allow another batch of pages. */
 bool rust_loop_helper_memcg_has_room(struct cgroup_subsys_state *css)
 {
 #ifdef CONFIG_MEMCG
@@ -128,7 +128,7 @@ void rust_loop_helper_kthread_associate_blkcg(struct cgroup_subsys_state *css)
 #endif
 }
 
-/* Returns what it was before. */
+/* Returns the previously active memory cgroup. */
 struct mem_cgroup *rust_loop_helper_set_active_memcg(struct cgroup_subsys_state *css)
 {
 #ifdef CONFIG_MEMCG

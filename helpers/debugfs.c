@@ -4,7 +4,7 @@
 
 #include "helpers.h"
 
-/* All of these are inline functions without CONFIG_DEBUG_FS. */
+/* Without CONFIG_DEBUG_FS, the wrapped functions are inline. */
 
 struct dentry *rust_loop_helper_debugfs_create_dir(const char *name, struct dentry *parent)
 {

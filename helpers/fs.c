@@ -52,8 +52,9 @@ void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t 
 }
 
 /*
- * Whether a write of @len bytes at @pos needs a new page for each that it covers. False if
- * unknown: with no page of the file in memory, its pages may be those of another inode.
+ * Returns whether a write of @len bytes at @pos needs a new page for each page that it covers.
+ * Returns false if that is unknown: a mapping without pages may be unused because the pages of
+ * the file belong to another inode.
  */
 bool rust_loop_helper_write_takes_pages(struct address_space *mapping, loff_t pos, loff_t len,
 					bool direct)
@@ -103,7 +104,7 @@ u64 rust_loop_helper_huge_encode_dev(dev_t dev)
 	return huge_encode_dev(dev);
 }
 
-/* struct kstatfs is opaque in kernel::bindings, and this is all of it we want. */
+/* Returns only the block size, because struct kstatfs is opaque in kernel::bindings. */
 int rust_loop_helper_vfs_statfs_bsize(const struct path *path, long *bsize)
 {
 	struct kstatfs stat;

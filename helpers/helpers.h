@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What Rust cannot call: inline functions and macros, mostly one line and named after
- * what it wraps.
+ * Wrappers of inline functions and macros, which Rust cannot call. Most have one line, and are
+ * named after the wrapped function.
  */
 #ifndef RUST_LOOP_HELPERS_H
 #define RUST_LOOP_HELPERS_H

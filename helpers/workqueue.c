@@ -16,7 +16,7 @@ void rust_loop_helper_init_work(struct work_struct *work, work_func_t func)
 	INIT_WORK(work, func);
 }
 
-/* For what runs in a softirq: what one function sets up is one class to lockdep. */
+/* For work items that run in a softirq. Each caller of INIT_WORK() is a lockdep class. */
 void rust_loop_helper_init_bh_work(struct work_struct *work, work_func_t func)
 {
 	INIT_WORK(work, func);
