@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A plugin of the emulator: counts the instructions that a guest with one processor
- * executes, by the block of code that they are in. At the end it writes a line "ADDRESS
- * COUNT" for each block to the file that is its argument, out=FILE.
+ * A plugin of the emulator that counts the instructions of a guest with one CPU, by block of
+ * code. At the end it writes a line "ADDRESS COUNT" for each block to the file given by its
+ * argument, out=FILE.
  *
  * The declarations are those of version 4 of the plugin interface; Debian has no package
  * with the header.
@@ -34,7 +34,7 @@ extern uint64_t qemu_plugin_u64_sum(qemu_plugin_u64 entry);
 extern void qemu_plugin_register_atexit_cb(uint64_t id, void (*callback)(uint64_t id, void *data),
 		void *data);
 
-/* A block is translated again and again, and sometimes with another length. */
+/* A block can be translated repeatedly, and with different lengths. */
 #define BLOCKS (1u << 19)
 #define BUCKETS (4 * BLOCKS)
 
@@ -43,7 +43,7 @@ static struct block {
 	uint64_t length;
 } *blocks;
 static unsigned int block_count;
-/* One more than the index of a block; 0 where there is none. */
+/* The index of a block plus one; 0 for an empty bucket. */
 static uint32_t *buckets;
 static struct qemu_plugin_scoreboard *counts;
 static const char *out;

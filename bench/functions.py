@@ -1,18 +1,18 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Tell what a guest has executed for each I/O, by function.
+"""Print the instructions that a guest has executed per I/O, by function.
 
 usage: functions.py DIRECTORY FEW MANY
 
-DIRECTORY has, for N = FEW and MANY I/Os, N.counts of bench/functions.c and N.symbols, the
-kernel's own list. What does not grow with the number of I/Os cancels out.
+For N = FEW and MANY I/Os, DIRECTORY has N.counts of bench/functions.c and N.symbols, the list of
+the kernel. Instructions that do not depend on the number of I/Os cancel out.
 """
 
 import bisect
 import collections
 import sys
 
-LEAST = 5  # instructions per I/O: what has less is told as one
+LEAST = 5  # instructions per I/O; functions with fewer are printed as one line
 
 
 def load(base):

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Measure, in a guest, the same work on a store, and on loop devices over it: of
-loop.ko, of rust_loop and, if there is a program for that, of ublk_drv.
+"""Run the same workloads in a guest on a store and on loop devices on it: those of
+loop.ko, of rust_loop and, if rublk is available, of ublk_drv.
 
 usage: measure.py SET ROUNDS [NAME...]
 
-SET is quick, full, parallel or instructions; with NAMEs only those workloads. The
-peers take turns within each round, so what else the machine does meets all of them.
-Prints one JSON object per run, and says on standard error what is being done.
+SET is quick, full, parallel or instructions; with NAMEs, only those workloads run. The
+peers take turns within each round, so that other load on the host affects all of them.
+Prints one JSON object per run, and the progress on standard error.
 
-A read of what is not in memory is one of a fixed number that never meet a block
-twice: for a fixed time, a reader would warm the cache for itself.
+A cold read is a fixed number of I/Os that never read a block twice. With a fixed time,
+a reader would fill the cache for itself.
 
-BENCH_PEERS="loop rust_loop" measures only some of the peers, BENCH_IOS=N does N I/Os
-instead of as many as it says here. "=NAME" is the workload of exactly that name.
+BENCH_PEERS="loop rust_loop" measures only some peers. BENCH_IOS=N does N I/Os instead of
+the number given here. "=NAME" selects the workload with exactly that name.
 """
 
 import json
@@ -61,23 +61,23 @@ def drop_caches():
 
 
 def allocated():
-    """What kmalloc has given out, in bytes."""
+    """Memory allocated by kmalloc, in bytes."""
     with open("/proc/slabinfo", encoding="ascii") as lines:
         slabs = [line.split() for line in lines if line.startswith("kmalloc-")]
     return sum(int(active) * int(size) for _, active, _, size, *_ in slabs)
 
 
-# ---- what devices are put on ------------------------------------------------
+# ---- stores ----------------------------------------------------------------
 
 
 class File:
-    """A file that has been written, on a filesystem."""
+    """A file on a filesystem, with all blocks written."""
 
     def __init__(self, directory, options):
         self.path = f"{directory}/image"
         os.makedirs(directory, exist_ok=True)
         run("mount", *options, directory)
-        # Its contents are not zeroes, so that nobody finds a way not to store them.
+        # Not zeroes, so that no layer can avoid storing them.
         with open(self.path, "wb") as out:
             piece = os.urandom(MIB)
             for _ in range(FILE_SIZE // MIB):
@@ -103,7 +103,7 @@ class Disk:
 
 
 class Null:
-    """A block device that is all driver."""
+    """null_blk: a block device without hardware."""
 
     count = 0
 
@@ -128,18 +128,18 @@ STORES = {
     "ext4": Ext4,
     "tmpfs": Tmpfs,
     "disk": Disk,
-    # Ends requests where they are submitted.
+    # Completes requests in the submitting task.
     "null": lambda: Null(memory_backed=1, irqmode=0),
-    # Ends them from an interrupt, 200 us later.
+    # Completes requests in an interrupt after 200 us.
     "null200": lambda: Null(irqmode=2, completion_nsec=200000, hw_queue_depth=128),
 }
 
 
-# ---- what is done to them ---------------------------------------------------
+# ---- workloads -------------------------------------------------------------
 
 
 class Fio:
-    """One fio job. What goes past the page cache of the backing file is `direct`."""
+    """One fio job. `direct` selects direct I/O to the backing file."""
 
     unit = "I/O per second"
 
@@ -151,7 +151,7 @@ class Fio:
             self.options.append(f"--number_ios={ios}")
 
     def threads(self):
-        """The store's own page cache is read by threads, as many as a queue is deep."""
+        """Buffered reads of the store itself use one thread for each I/O in flight."""
         options, depth = [], 1
         for option in self.options:
             if option.startswith("--iodepth="):
@@ -201,7 +201,7 @@ class Fio:
 
 
 class Metadata:
-    """Small files made, synced, and removed, on ext4 on the device."""
+    """Creating, syncing and removing small files, on ext4 on the device."""
 
     store, direct, unit = "disk", True, "files per second"
     FILES = 300
@@ -227,7 +227,7 @@ class Metadata:
 
 
 class Attach:
-    """256 devices attached to one file and detached again, while udev looks on or waits."""
+    """Attaching 256 devices to one file and detaching them, with or without udev."""
 
     store, direct, unit = "tmpfs", False, "devices per second"
     COUNT = 256
@@ -252,7 +252,7 @@ class Attach:
             ioctl(control, self.ADD, number)
         run("udevadm", "settle")
         if not self.udev:
-            # Told to wait, it would have thousands of events before it is told to go on.
+            # Stopping its queue instead would leave thousands of events for later.
             run("pkill", "-KILL", "-x", "systemd-udevd")
         devices = [os.open(path, os.O_RDWR) for path in paths]
         for device in devices:
@@ -305,7 +305,7 @@ class Attach:
 
 
 class Cgroups(Fio):
-    """What one cgroup reads on a device on which others have read just now."""
+    """Reads of one cgroup on a device on which others have just read."""
 
     def __init__(self, count, *job):
         super().__init__(*job)
@@ -314,7 +314,7 @@ class Cgroups(Fio):
     def measure(self, peer, path, store):
         top = f"{CGROUPS}/bench"
         groups = [f"{top}/{number}" for number in range(self.count)]
-        # Otherwise each move to another cgroup waits for a grace period.
+        # Without this, each move to another cgroup waits for a grace period.
         run("mount", "-o", "remount,favordynmods", CGROUPS)
         os.mkdir(top)
         for directory in (CGROUPS, top):
@@ -330,7 +330,7 @@ class Cgroups(Fio):
         used = allocated() - before
         os.close(device)
         result = super().measure(peer, path, store)
-        # With few, what else is allocated and freed is more.
+        # With fewer cgroups, other allocations dominate.
         if self.count >= 1000:
             result["bytes_per_cgroup"] = used / self.count
         write(f"{CGROUPS}/cgroup.procs", "0")
@@ -340,7 +340,7 @@ class Cgroups(Fio):
 
 
 class Beside(Fio):
-    """The same while something else wants all of the time of a processor."""
+    """The same beside a CPU-bound task."""
 
     def measure(self, peer, path, store):
         with subprocess.Popen([sys.executable, "-IS", "-c", "while True: pass"]) as other:
@@ -417,19 +417,19 @@ FULL = {
     **CGROUP_READS,
 }
 
-# For a guest with four processors.
+# For a guest with four CPUs.
 PARALLEL = {
     "null_blk, direct, 4 jobs, QD16": Fio(
         "null", True, f"{RANDOM_READ} --iodepth=16 --numjobs=4", 30000
     ),
 }
 
-# Time is what the processor has executed there: exact, if nothing ever waits.
+# The clock counts executed instructions: exact, as long as the CPU is never idle.
 INSTRUCTIONS = {
     "null_blk, direct, QD32": Fio("null", True, f"{RANDOM_READ} --iodepth=32", 40000),
     "tmpfs read, buffered, QD16": Fio("tmpfs", False, f"{RANDOM_READ} --iodepth=16", 40000),
     "tmpfs write, buffered, QD16": Fio("tmpfs", False, f"{RANDOM_WRITE} --iodepth=16", 40000),
-    # Time, not only what it takes of that for the I/O.
+    # Includes the instructions of the other task.
     "null_blk, direct, QD32, on a busy processor": Beside(
         "null", True, f"{RANDOM_READ} --iodepth=32", 20000
     ),

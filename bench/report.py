@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: GPL-2.0
-"""Make of what measure.py printed: tables and, for gnuplot, what to plot.
+"""Make tables, and data for gnuplot, from the output of measure.py.
 
 usage: report.py DIRECTORY
 
@@ -15,7 +15,7 @@ import sys
 
 PEERS = {"raw": "store itself", "loop": "loop.ko", "ublk": "ublk", "rust_loop": "rust_loop"}
 
-# What some workloads find out besides.
+# Additional results of some workloads.
 MEMORY = {
     "kib_per_device": ("memory of an attached device", "KiB"),
     "bytes_per_cgroup": ("kmalloc for a cgroup that has read from it", "bytes"),

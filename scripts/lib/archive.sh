@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016 # apt expands its own $(...)
 #
-# The Debian archive, seen through an apt configuration of our own: the host
-# may be another release, and its package lists are not ours to change.
+# The Debian archive. These functions use a separate apt configuration, because the host may
+# have another release, and its package lists must not change.
 
 SUITE=trixie
 ARCHIVE=$CACHE/archive

@@ -2,11 +2,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2034 # most is for those who read this file in
 #
-# What every script of this directory shares: where things are, how a script
-# talks, how a long step shows that it is alive, and how an artefact enters
-# the cache.
+# Functions that all scripts share: paths, messages, requirements, locks, progress of long
+# steps, and artefacts of the cache.
 
-# Without this a failing command inside $(...) would go unnoticed.
+# Without this, a failing command inside $(...) does not end the script.
 shopt -s inherit_errexit
 
 TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd -P)
@@ -16,7 +15,7 @@ case $CACHE in
 *) CACHE=$PWD/$CACHE ;;
 esac
 ME=${0##*/}
-# The exit status of die, for scripts whose 1 is someone else's.
+# The exit status of die. Scripts that pass on another program's status use another one.
 DIE_STATUS=1
 
 say()

@@ -2,11 +2,10 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016 # the wrapper expands its own variables
 #
-# The emulator. Debian 12's own (7.2) now and then runs a stale translation of
-# code that another processor has just patched: one boot in twenty of two
-# processors ended in "Oops: int3". So both Debian releases use the emulator of
-# the suite that the build tree is of, from a directory of its own: nothing has
-# to be installed, and a figure measured on one host means the same on another.
+# The emulator. All hosts use the QEMU of the suite of the build tree, from a separate
+# directory. Nothing has to be installed, and measurements on different hosts are comparable.
+# The QEMU of Debian 12 (7.2) sometimes executes a stale translation of code that another CPU
+# has just patched: one boot in twenty with two CPUs ended in "Oops: int3".
 
 emulator_name()
 {

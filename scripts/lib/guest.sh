@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# The guest: its userland (an ext4 image) and, for each kernel, what it boots
-# from (stock-boot-*, debug-boot-*: vmlinuz, initramfs, module tree).
+# The guest: its user space (an ext4 image), and the boot files of each kernel (stock-boot-*,
+# debug-boot-*: vmlinuz, initramfs, module tree).
 
 GUEST_DIR=$TOP/scripts/guest
 
@@ -69,7 +69,7 @@ modules_layout()
 
 # ---- stock ------------------------------------------------------------------
 
-# Of a distribution's 4000 modules a guest without hardware needs these.
+# The modules that a guest without hardware needs, of the distribution's 4000.
 STOCK_MODULES=(arch block crypto fs lib mm net security
 	drivers/{block,cdrom,char,crypto,dax,md,nvme,nvdimm,scsi,target,uio,virtio,vhost}
 	drivers/net/{dummy,veth,virtio_net,tun,net_failover})

@@ -2,8 +2,8 @@
 # shellcheck shell=bash
 # shellcheck disable=SC2016 # the wrapper expands its own variables
 #
-# What draws the plots of benchmarks: gnuplot, in a directory of its own as the
-# emulator is, with a font of its own.
+# The program that draws the plots of benchmarks: gnuplot with a font, in a separate directory
+# like the emulator.
 
 plotter_name()
 {

@@ -4,23 +4,21 @@
 #
 # The command line of the virtual machine.
 
-# On a busy host the emulated timers are late, and nothing else is wrong: the
-# kernel neither distrusts them nor calls late what is only slow. What tests
-# write to the log is not rate-limited, and there is room for all that one test may
-# make the kernel say: of what is overwritten before it is read, a splat may be part.
+# On a busy host the emulated timers are late. Therefore the kernel trusts its clocks, and the
+# watchdogs have long timeouts. Messages of tests are not rate-limited. The log buffer is large,
+# so that no message of a test is overwritten before it is read, which could hide a splat.
 QEMU_APPEND="console=ttyS0 ignore_loglevel printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic
  no_timer_check cryptomgr.notests=1 tsc=reliable watchdog_thresh=60 workqueue.watchdog_thresh=120
  rcupdate.rcu_cpu_stall_timeout=120 rdinit=/init"
 QEMU_APPEND=${QEMU_APPEND//$'\n'/}
 
-# All that can be emulated, but for five levels of page tables: with those, an
-# interrupt while the boot processor is identified makes KASAN report a wild
-# access, for its idea of the address space hangs on the feature bits that are
-# being read in again just then (one boot of the debug kernel in twenty).
+# All features except five-level page tables. With these, one boot of the debug kernel in
+# twenty reports a wild access by KASAN: an interrupt arrives while the boot CPU is identified.
+# KASAN derives the size of the address space from feature bits that are being read again then.
 QEMU_CPU=max,la57=off
-# The string instructions are emulated byte by byte. Without the bits that say they
-# are fast, the kernel and the C library copy by words, two to nine times as fast.
-# What instructions are counted for must not depend on that.
+# Without the feature bits for fast string instructions, the kernel and the C library copy by
+# words. That is two to nine times as fast, because string instructions are emulated byte by
+# byte. Counting instructions uses the bits, so that the counts do not depend on this.
 QEMU_TCG_CPU=$QEMU_CPU,-erms,-fsrm
 
 # share TAG DIRECTORY ACCESS: a directory of the host, by 9p.

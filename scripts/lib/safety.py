@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """usage: safety.py FILE...
 
-Finds, in Rust sources, unsafe blocks and impls without a SAFETY comment above
-or beside them, and unsafe functions and traits that others can call without a
-"# Safety" section in their doc. Exit status 1 if there are any.
+Finds unsafe blocks and impls without a SAFETY comment above or beside them, and
+unsafe functions and traits without a "# Safety" section in their documentation.
+Private callbacks do not need one. The exit status is 1 if there are any.
 
-It reads lines, not syntax: enough for sources that rustfmt has formatted.
+Reads lines, not syntax, which is sufficient for sources formatted by rustfmt.
 """
 
 import re
@@ -43,8 +43,8 @@ def findings(lines):
             in_trait_impl = not code.rstrip().endswith("{}")
         elif code.startswith("}"):
             in_trait_impl = False
-        # A private callback is called by the kernel only; what it may rely
-        # on is said at the SAFETY comments inside it.
+        # Only the kernel calls a private callback. The SAFETY comments inside it name
+        # the guarantees of the kernel.
         if DECLARED.search(code) and not CALLBACK.search(code):
             if "# Safety" not in doc and not in_trait_impl:
                 yield number, 'no "# Safety" section'

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
 #
-# A second peer of benchmarks: rublk, whose loop target serves a file by ublk_drv from
-# user space. It is built, in a tree of its own, from the crate registry.
+# rublk, with which benchmarks compare rust_loop: its loop target serves a file from user space
+# through ublk_drv. It is built from the crate registry in a separate tree.
 
 RUBLK_VERSION=0.2.15
 UBLK_PACKAGES=(cargo rustc gcc libc6-dev clang-19 libclang-19-dev pkg-config ca-certificates)
@@ -26,7 +26,7 @@ ublk_build()
 
 	mkdir -p "$dir"
 	debian_tree "$dir/tree" minbase "${UBLK_PACKAGES[@]}"
-	# How this machine finds the registry, and whom it trusts.
+	# The host's name resolution and trusted certificates, for access to the registry.
 	for file in /etc/resolv.conf /etc/hosts /etc/ssl/certs/ca-certificates.crt; do
 		[ ! -r "$file" ] || cp -L "$file" "$dir/tree$file"
 	done
