@@ -152,9 +152,10 @@ changes_refused() {
 
 # partitions: their start sectors.
 partition_starts() {
-	local file list=
+	local file start list=
 	for file in "$DIR/${PREFIX}0p"*/start; do
-		[[ ! -f $file ]] || list+="$(<"$file") "
+		# A partition may be gone by now.
+		! read -r start 2>/dev/null <"$file" || list+="$start "
 	done
 	echo "$list"
 }

@@ -55,9 +55,10 @@ unbind_quietly() {
 
 # The numbers of the partitions of rloop0, as the kernel has them.
 partitions() {
-	local dir list=
+	local dir number list=
 	for dir in "$DISK_DIR/${PREFIX}0p"*; do
-		[[ ! -d $dir ]] || list+="$(<"$dir/partition") "
+		# A partition may be gone by now.
+		! read -r number 2>/dev/null <"$dir/partition" || list+="$number "
 	done
 	echo "$list"
 }

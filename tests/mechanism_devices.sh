@@ -11,10 +11,10 @@ DEVICES=100
 
 # Threads that run the work of a workqueue of the driver when no other can be created.
 threads() {
-	local comm count=0
-	for comm in /proc/[0-9]*/comm; do
+	local file comm count=0
+	for file in /proc/[0-9]*/comm; do
 		# A process may be gone by now.
-		comm=$(<"$comm") 2>/dev/null || continue
+		read -r comm 2>/dev/null <"$file" || continue
 		[[ $comm != kworker/R-*loop* ]] || count=$((count + 1))
 	done
 	echo "$count"

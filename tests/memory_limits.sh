@@ -80,7 +80,11 @@ is_empty() {
 
 # has_ended PID: or a task of the cgroup has been killed.
 has_ended() {
-	has_killed || [[ ! -d /proc/$1 || $(<"/proc/$1/stat") == *") Z "* ]]
+	local state
+	! has_killed || return 0
+	# A process that has been reaped has no such file.
+	read -r state 2>/dev/null <"/proc/$1/stat" || return 0
+	[[ $state == *") Z "* ]]
 }
 
 # setup DRIVER FILESYSTEM MODE: a device over a sparse file. The cgroup is not limited yet.
