@@ -150,10 +150,10 @@ without_capability() {
 not_admin() {
 	need_command setpriv
 	bound
-	expect EPERM without_capability python3 "$TESTS/loopctl.py" set-status "${DEV}0" --dev-mode ro --offset 512
+	expect EPERM without_capability "$PROGRAMS/loopctl.py" set-status "${DEV}0" --dev-mode ro --offset 512
 	same "$(field offset)" 0 offset
-	without_capability python3 "$TESTS/loopctl.py" status "${DEV}0" --dev-mode ro | grep -qx offset=0
-	expect ok without_capability python3 "$TESTS/loopctl.py" set-status "${DEV}0" --offset 512
+	without_capability "$PROGRAMS/loopctl.py" status "${DEV}0" --dev-mode ro | grep -qx offset=0
+	expect ok without_capability "$PROGRAMS/loopctl.py" set-status "${DEV}0" --offset 512
 	same "$(field offset)" 512 offset
 	# With the capability the reader may.
 	expect ok loopctl set-status "${DEV}0" --dev-mode ro --offset 1024
@@ -175,8 +175,8 @@ no_access() {
 	setup
 	need_command setpriv
 	chmod 600 "${DEV}0" "$CTL"
-	expect EACCES setpriv --reuid 65534 --clear-groups python3 "$TESTS/loopctl.py" status "${DEV}0"
-	expect EACCES setpriv --reuid 65534 --clear-groups python3 "$TESTS/loopctl.py" control "$CTL" get-free
+	expect EACCES setpriv --reuid 65534 --clear-groups "$PROGRAMS/loopctl.py" status "${DEV}0"
+	expect EACCES setpriv --reuid 65534 --clear-groups "$PROGRAMS/loopctl.py" control "$CTL" get-free
 }
 
 it "unbound device" unbound

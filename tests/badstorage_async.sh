@@ -53,7 +53,7 @@ each() {
 	local before=0
 	[[ $DRIVER == loop ]] || before=$(errors)
 	expect "failed $(($3 - $2))" \
-		python3 -IS "$TESTS/eachblock.py" "$1" "${DEV}0" "$BLOCKS" "$2" "$3" "$4"
+		"$PROGRAMS/eachblock.py" "$1" "${DEV}0" "$BLOCKS" "$2" "$3" "$4"
 	[[ $DRIVER == loop ]] || same "$(($(errors) - before))" "$(($3 - $2))" "errors counted"
 }
 
@@ -81,9 +81,9 @@ flakey_writes() {
 # By turns for a second each.
 now_and_then() {
 	over "flakey /dev/vdb $((BAD_FROM * 8)) 1 1 1 error_writes"
-	python3 -IS "$TESTS/eachblock.py" sometimes "${DEV}0" "$BLOCKS" "$WORK/good"
+	"$PROGRAMS/eachblock.py" sometimes "${DEV}0" "$BLOCKS" "$WORK/good"
 	heal
-	expect "failed 0" python3 -IS "$TESTS/eachblock.py" check "${DEV}0" "$WORK/good"
+	expect "failed 0" "$PROGRAMS/eachblock.py" check "${DEV}0" "$WORK/good"
 	detach "${DEV}0"
 }
 

@@ -34,7 +34,7 @@ told() {
 	cat >"$WORK/want"
 	local names
 	mapfile -t names < <(cut -d' ' -f1 "$WORK/want")
-	python3 "$TESTS/errnos.py" "${DEV}0" "$WORK/errors" "$1" "${names[@]}" >"$WORK/got"
+	"$PROGRAMS/errnos.py" "${DEV}0" "$WORK/errors" "$1" "${names[@]}" >"$WORK/got"
 	diff "$WORK/want" "$WORK/got"
 }
 

@@ -100,7 +100,7 @@ guest_start() {
 			--append kmemleak=off "${disks[@]}" --share "$WORK/share" \
 			--pidfile "$WORK/pid" --dmesg "$WORK/dmesg" -- \
 			bash -c 'udevadm control --exit && modprobe "$1" max_loop=8 && echo attaching &&
-				python3 -IS /mnt/src/tests/crash.py "${@:2}" &&
+				/mnt/src/tests/programs/crash.py "${@:2}" &&
 				if [[ $4 == verify ]]; then rmmod "$1"; fi' \
 			bash "$DRIVER" "$PREFIX" "$@" /mnt/share/acknowledged "${LOADS[@]}" \
 			2>"$WORK/err" </dev/null

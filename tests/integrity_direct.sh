@@ -110,7 +110,7 @@ vectors() {
 	[[ -z ${2:-} ]] || echo "$2" >"/sys/block/${PREFIX}0/queue/max_sectors_kb"
 	truncate -s 8M "$FILE"
 	losetup -c "${DEV}0"
-	python3 "$TESTS/vecio.py" --discard "${DEV}0" "$FILE"
+	"$PROGRAMS/vecio.py" --discard "${DEV}0" "$FILE"
 	detach "${DEV}0"
 }
 

@@ -154,7 +154,7 @@ no_fallocate() {
 cannot_punch() {
 	need_module vfat
 	ensure_driver
-	python3 "$TESTS/mkfat.py" /dev/vdb
+	"$PROGRAMS/mkfat.py" /dev/vdb
 	mkdir -p "$WORK/fat"
 	mount -t vfat /dev/vdb "$WORK/fat" || skip "vfat cannot be mounted here"
 	defer 'umount "$WORK/fat"'
@@ -181,7 +181,7 @@ mixed() {
 	truncate -s 8M "$WORK/image"
 	defer 'rm -f "$WORK/image"'
 	attach "${DEV}0" "$WORK/image"
-	python3 "$TESTS/vecio.py" --discard "${DEV}0" "$WORK/image"
+	"$PROGRAMS/vecio.py" --discard "${DEV}0" "$WORK/image"
 	detach "${DEV}0"
 }
 
@@ -329,7 +329,7 @@ on_large_store() {
 	attach "${DEV}0" -o "$2" "$STORE"
 	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size of the device"
 	(($(sysfs_attr "${DEV}0" queue/discard_max_bytes) > 0)) || fail "no discard offered"
-	python3 "$TESTS/vecio.py" --discard "--offset=$2" "${DEV}0" "$STORE"
+	"$PROGRAMS/vecio.py" --discard "--offset=$2" "${DEV}0" "$STORE"
 	(($(sysfs_attr "${DEV}0" queue/discard_max_bytes) > 0)) || fail "discard has been switched off"
 	no_errors
 	detach "${DEV}0"
@@ -444,7 +444,7 @@ fuse_refuses() {
 	fuse_new fuse "$WORK/store" --align "$1" --errors "$WORK/refusals"
 	attach "${DEV}0" "$WORK/fuse/file"
 	if [[ -z ${2:-} ]]; then
-		python3 "$TESTS/vecio.py" --discard "${DEV}0" "$WORK/store"
+		"$PROGRAMS/vecio.py" --discard "${DEV}0" "$WORK/store"
 	else
 		random_file "$WORK/data" 1M
 		defer 'rm -f "$WORK/data"'

@@ -14,7 +14,7 @@ scattered() {
 	defer 'rm -f "$WORK/image"'
 	attach "${DEV}0" "$WORK/image"
 	echo "$1" >"/sys/block/${PREFIX}0/queue/max_sectors_kb"
-	python3 "$TESTS/vecio.py" "${DEV}0" "$WORK/image"
+	"$PROGRAMS/vecio.py" "${DEV}0" "$WORK/image"
 	detach "${DEV}0"
 }
 

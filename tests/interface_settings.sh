@@ -165,7 +165,7 @@ cache_follows_offset() {
 	# udev reads what somebody has written; it leaves a locked device alone.
 	exec 7<"${DEV}0"
 	flock 7
-	same "$(python3 "$TESTS/offsets.py" "${DEV}0" "$WORK/target" 400)" 0 "old contents"
+	same "$("$PROGRAMS/offsets.py" "${DEV}0" "$WORK/target" 400)" 0 "old contents"
 	exec 7<&-
 	clear "${DEV}0"
 }
@@ -336,7 +336,7 @@ not_admin() {
 	configure "${DEV}0" "$A"
 	local dev="${DEV}0" answers
 	answers=$(setpriv --bounding-set -all --inh-caps -all --ambient-caps -all \
-		python3 -IS "$TESTS/loopctl.py" serve <<-END | grep -vx '\.' | tr '\n' ' '
+		"$PROGRAMS/loopctl.py" serve <<-END | grep -vx '\.' | tr '\n' ' '
 			set-block-size $dev 1024 --dev-mode ro
 			set-direct-io $dev 1 --dev-mode ro
 			set-capacity $dev --dev-mode ro

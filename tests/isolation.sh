@@ -22,7 +22,7 @@ B_BLOCKS=65536
 A_FIRST=$B_BLOCKS A_BLOCKS=16384
 
 helper() {
-	python3 -IS "$TESTS/many.py" "$@"
+	"$PROGRAMS/many.py" "$@"
 }
 
 # setup PREFIX [losetup options]: two devices, the second for the control.
@@ -61,7 +61,7 @@ hold_back() {
 		names+=("$CGROUP/$where$i")
 		HELD+=("$where$i")
 	done
-	setsid python3 -IS "$TESTS/many.py" hold "/dev/$prefix$number" "$A_FIRST" "$A_BLOCKS" \
+	setsid "$PROGRAMS/many.py" hold "/dev/$prefix$number" "$A_FIRST" "$A_BLOCKS" \
 		"$4" "$5" "${names[@]}" &
 	printf -v "${where}_pid" %d $!
 	printf -v "${where}_device" %s "$prefix$number"

@@ -13,6 +13,7 @@
 # shellcheck disable=SC2016
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+PROGRAMS=$TESTS/programs
 DRIVER=${DRIVER:-rust_loop}
 KERNEL=${KERNEL:-stock}
 case $DRIVER in
@@ -255,7 +256,7 @@ unload_driver() {
 
 # One process answers for the whole script.
 loopctl_start() {
-	coproc LOOPCTL { python3 -IS "$TESTS/loopctl.py" serve; }
+	coproc LOOPCTL { "$PROGRAMS/loopctl.py" serve; }
 	exec {LOOPCTL_IN}>&"${LOOPCTL[1]}" {LOOPCTL_OUT}<&"${LOOPCTL[0]}"
 }
 
@@ -446,7 +447,7 @@ fuse_new() {
 	mkdir -p "$dir"
 	# Other users get there.
 	chmod 711 "$WORK"
-	python3 -IS "$TESTS/fusefs.py" "${@:3}" "$dir" "$2" &
+	"$PROGRAMS/fusefs.py" "${@:3}" "$dir" "$2" &
 	FUSE_PID=$!
 	defer "fuse_end $dir $FUSE_PID"
 	wait_until 10 fuse_is_mounted "$dir" || fail "no FUSE filesystem"

@@ -12,7 +12,7 @@ load_cycles() {
 	truncate -s 1M "$WORK/image"
 	# No program is started in between, so that a hundred are affordable on
 	# the debug kernel too.
-	python3 -S "$TESTS/cycles.py" "$(modinfo -n "$DRIVER")" "${DEV}0" "$WORK/image" "$cycles"
+	"$PROGRAMS/cycles.py" "$(modinfo -n "$DRIVER")" "${DEV}0" "$WORK/image" "$cycles"
 	[[ ! -e $CTL ]] || wait_until 10 test ! -e "$CTL" || fail "$CTL still there"
 }
 

@@ -18,7 +18,7 @@ faults() {
 loading() {
 	faults
 	! is_loaded || unload_driver
-	python3 -S "$TESTS/failnth.py" load "$(modinfo -n "$DRIVER")" max_loop=1
+	"$PROGRAMS/failnth.py" load "$(modinfo -n "$DRIVER")" max_loop=1
 	! is_loaded || unload_driver
 	[[ ! -e $CTL ]] || wait_until 10 test ! -e "$CTL" || fail "$CTL left behind"
 	[[ ! -e $DEBUGFS/$DRIVER ]] || fail "debugfs directory left behind"
@@ -29,7 +29,7 @@ loading() {
 adding() {
 	faults
 	ensure_driver
-	python3 -S "$TESTS/failnth.py" add "$CTL" 20
+	"$PROGRAMS/failnth.py" add "$CTL" 20
 	udevadm settle
 	[[ ! -d /sys/block/${PREFIX}20 ]] || fail "device left behind"
 }
@@ -38,7 +38,7 @@ attaching() {
 	faults
 	ensure_driver
 	truncate -s 1M "$WORK/image"
-	python3 -S "$TESTS/failnth.py" attach "${DEV}0" "$WORK/image"
+	"$PROGRAMS/failnth.py" attach "${DEV}0" "$WORK/image"
 	is_unbound "${DEV}0" || fail "still bound"
 	attach "${DEV}0" "$WORK/image"
 	dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none

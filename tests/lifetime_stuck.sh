@@ -11,7 +11,7 @@ setup() {
 	need_module fuse
 	mkdir -p "$WORK/fuse"
 	truncate -s 8M "$WORK/store" "$WORK/image"
-	python3 -IS "$TESTS/fusefs.py" --valid 0 "$WORK/fuse" "$WORK/store" &
+	"$PROGRAMS/fusefs.py" --valid 0 "$WORK/fuse" "$WORK/store" &
 	SERVER=$!
 	defer 'umount -l "$WORK/fuse"; wait "$SERVER"'
 	wait_until 10 test -e "$WORK/fuse/file" || fail "no file is served"
@@ -31,7 +31,7 @@ others_go_on() {
 	# udev would open the devices, and wait with them open.
 	udevadm control --stop-exec-queue
 	defer 'udevadm control --start-exec-queue'
-	timeout 200 python3 -IS "$TESTS/stuck.py" "$name" "${DEV}0" "${DEV}1" "${DEV}2" \
+	timeout 200 "$PROGRAMS/stuck.py" "$name" "${DEV}0" "${DEV}1" "${DEV}2" \
 		"$SERVER" "$WORK/fuse/file" "$WORK/image"
 	udevadm control --start-exec-queue
 	udevadm settle

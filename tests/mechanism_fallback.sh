@@ -154,7 +154,7 @@ now_and_then() {
 	echo "+io +memory" >"$CGROUP/alpha/cgroup.subtree_control"
 	errors=$(summary errors) fallbacks=$(summary fallbacks) completed=$(summary completed)
 	failslab_for_module 20
-	python3 -IS "$TESTS/many.py" stress "${DEV}0" "$CGROUP/alpha" 8 50
+	"$PROGRAMS/many.py" stress "${DEV}0" "$CGROUP/alpha" 8 50
 	failslab_off
 	tell "$(($(summary fallbacks) - fallbacks)) fallbacks," \
 		"$(summary retries) retries of $(($(summary completed) - completed)) commands"

@@ -44,7 +44,7 @@ on_file() {
 }
 
 helper() {
-	python3 -IS "$TESTS/many.py" "$@"
+	"$PROGRAMS/many.py" "$@"
 }
 
 # Of the last run of the helper, or the driver's sums.

@@ -63,7 +63,7 @@ squeezed() {
 	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
 	local before hog reader
 	before=$(counter pswpout)
-	python3 -IS "$TESTS/hog.py" "$HOG" 2 >"$WORK/hog" 2>&1 &
+	"$PROGRAMS/hog.py" "$HOG" 2 >"$WORK/hog" 2>&1 &
 	hog=$!
 	# Its reads take memory in buffered mode, and must not keep swap from making some.
 	read_all "${DEV}0" &
@@ -110,7 +110,7 @@ nothing_old() {
 	swapon "${DEV}0"
 	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
 	make_cgroup swapped
-	in_cgroup swapped python3 -IS "$TESTS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
+	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
 	# Nor must it stay for later readers of the device.
 	dd if="${DEV}0" of="$WORK/seen" bs=64k iflag=direct status=none
 	defer 'rm -f "$WORK/seen"'
@@ -143,7 +143,7 @@ beside_data() {
 	while dd if=/dev/zero of="${DEV}0p2" bs=64k count=64 oflag=direct status=none; do :; done &
 	writer=$!
 	defer "kill $writer 2>/dev/null; wait $writer 2>/dev/null || true"
-	in_cgroup swapped python3 -IS "$TESTS/pageout.py" "${DEV}0p1" "$CGROUP/swapped" 256 3
+	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0p1" "$CGROUP/swapped" 256 3
 	kill "$writer"
 	wait "$writer" 2>/dev/null || true
 	swapoff "${DEV}0p1"

@@ -71,7 +71,7 @@ nothing_more() {
 	swap_on "$1"
 	out=$(counter pswpout) in=$(counter pswpin)
 	read=$(sectors_below 3)
-	in_cgroup swapped python3 -IS "$TESTS/hog.py" "$HOG" 3 >/dev/null
+	in_cgroup swapped "$PROGRAMS/hog.py" "$HOG" 3 >/dev/null
 	out=$(($(counter pswpout) - out)) in=$(($(counter pswpin) - in))
 	read=$((($(sectors_below 3) - read) / 8))
 	tell "pages out $out, in $in; the disk read $read"

@@ -25,7 +25,7 @@ race() {
 	truncate -s 4M "$WORK/race/table" "$WORK/race/ext4"
 	printf 'label: gpt\nsize=1M\nsize=1M\n' | sfdisk -q "$WORK/race/table"
 	mkfs.ext4 -q "$WORK/race/ext4"
-	python3 -S "$TESTS/race.py" "$PREFIX" "$WORK/race" "$(seconds)" >"$WORK/report" || {
+	"$PROGRAMS/race.py" "$PREFIX" "$WORK/race" "$(seconds)" >"$WORK/report" || {
 		cat "$WORK/report"
 		return 1
 	}

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BESs
 # SPDX-License-Identifier: GPL-2.0
 """usage: stuck.py CASE DEVICE FREE-DEVICE OTHER-DEVICE SERVER FILE IMAGE
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BESs
 # SPDX-License-Identifier: GPL-2.0
 """Print what a user of a device is told for each errno of the backing file.
 

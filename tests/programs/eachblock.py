@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BESs
 # SPDX-License-Identifier: GPL-2.0
 """Write or read each block of a device once, many at a time, on a disk that fails.
 

@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BESs
 # SPDX-License-Identifier: GPL-2.0
 """Issue one loop ioctl and print `ok` or the name of the errno.
 

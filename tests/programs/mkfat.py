@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3 -BESs
 # SPDX-License-Identifier: GPL-2.0
 """Make a minimal FAT16 filesystem of 32 MiB on a device.
 
