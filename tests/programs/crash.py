@@ -34,6 +34,8 @@ import sys
 import threading
 import zlib
 
+import loopioctl
+
 BLOCK = 4096
 GROUP = 8
 HEADER = struct.Struct("=8sQQI")
@@ -48,10 +50,6 @@ MOST_FILES = 400
 MOST_LOST = 30
 WRITERS = 2
 AIO_DEPTH = 8
-
-CLR_FD, CONFIGURE, DIRECT_IO = 0x4C01, 0x4C0A, 16
-# struct loop_config: file, block size, a loop_info64 with flags only.
-CONFIG = struct.Struct("=II52xI176x64x")
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 RWF_DSYNC = 2
@@ -112,8 +110,9 @@ class Load:
         mount(self.disk, self.top, "commit=300")
         image = os.open(f"{self.top}/image", os.O_RDWR)
         device = os.open(self.device, os.O_RDWR)
-        flags = DIRECT_IO if self.direct else 0
-        fcntl.ioctl(device, CONFIGURE, CONFIG.pack(image, 0, flags))
+        flags = loopioctl.LO_FLAGS_DIRECT_IO if self.direct else 0
+        config = loopioctl.config(image, info=loopioctl.info64(flags=flags))
+        fcntl.ioctl(device, loopioctl.LOOP_CONFIGURE, config)
         os.close(device)
         os.close(image)
         with open(f"/sys/block/{os.path.basename(self.device)}/loop/dio", encoding="ascii") as dio:
@@ -122,7 +121,7 @@ class Load:
 
     def detach(self):
         device = os.open(self.device, os.O_RDWR)
-        fcntl.ioctl(device, CLR_FD)
+        fcntl.ioctl(device, loopioctl.LOOP_CLR_FD)
         os.close(device)
         unmount(self.top)
 

@@ -11,15 +11,13 @@ import os
 import sys
 
 import kmod
-
-SET_FD = 0x4C00
-CLR_FD = 0x4C01
+import loopioctl
 
 
 def use(device, image, pattern):
     handle = kmod.retried(os.open, device, os.O_RDWR | os.O_DIRECT)
     backing = os.open(image, os.O_RDWR)
-    fcntl.ioctl(handle, SET_FD, backing)
+    fcntl.ioctl(handle, loopioctl.LOOP_SET_FD, backing)
     os.close(backing)
     page = mmap.mmap(-1, 4096)
     page[:] = pattern * 4096
@@ -28,7 +26,7 @@ def use(device, image, pattern):
     assert os.preadv(handle, [page], 8192) == 4096
     if page[:] != pattern * 4096:
         sys.exit("read back something else")
-    fcntl.ioctl(handle, CLR_FD)
+    fcntl.ioctl(handle, loopioctl.LOOP_CLR_FD)
     os.close(handle)
 
 

@@ -13,12 +13,11 @@ import errno
 import fcntl
 import mmap
 import os
-import struct
 import sys
 
-BLKDISCARD = 0x1277
-BLKZEROOUT = 0x127F
-RANGE = struct.pack("=2Q", 0, 65536)
+import loopioctl
+
+RANGE = loopioctl.RANGE.pack(0, 65536)
 
 
 def attempt(operation, fd, memory):
@@ -29,9 +28,9 @@ def attempt(operation, fd, memory):
     elif operation == "fsync":
         os.fsync(fd)
     elif operation == "punch":
-        fcntl.ioctl(fd, BLKDISCARD, RANGE)
+        fcntl.ioctl(fd, loopioctl.BLKDISCARD, RANGE)
     elif operation == "zero":
-        fcntl.ioctl(fd, BLKZEROOUT, RANGE)
+        fcntl.ioctl(fd, loopioctl.BLKZEROOUT, RANGE)
 
 
 def main():

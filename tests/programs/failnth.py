@@ -18,11 +18,7 @@ import os
 import sys
 
 import kmod
-
-SET_FD = 0x4C00
-CLR_FD = 0x4C01
-CTL_ADD = 0x4C80
-CTL_REMOVE = 0x4C81
+import loopioctl
 
 LIMIT = 2000
 
@@ -62,7 +58,7 @@ def attach(device, image):
     handle = os.open(device, os.O_RDWR)
 
     def operation():
-        fcntl.ioctl(handle, SET_FD, backing)
+        fcntl.ioctl(handle, loopioctl.LOOP_SET_FD, backing)
 
     # Not by the directory "loop", for the failure may have been to make that.
     def unbound():
@@ -73,7 +69,7 @@ def attach(device, image):
     # While udev has it open too it is bound until udev closes it, or we reopen.
     def undo():
         nonlocal handle
-        fcntl.ioctl(handle, CLR_FD)
+        fcntl.ioctl(handle, loopioctl.LOOP_CLR_FD)
         os.close(handle)
         kmod.retried(unbound)
         handle = kmod.retried(os.open, device, os.O_RDWR)
@@ -86,10 +82,10 @@ def add(control, number):
     number = int(number)
 
     def operation():
-        fcntl.ioctl(handle, CTL_ADD, number)
+        fcntl.ioctl(handle, loopioctl.LOOP_CTL_ADD, number)
 
     def undo():
-        kmod.retried(fcntl.ioctl, handle, CTL_REMOVE, number)
+        kmod.retried(fcntl.ioctl, handle, loopioctl.LOOP_CTL_REMOVE, number)
 
     return operation, undo
 

@@ -12,40 +12,11 @@ import errno
 import fcntl
 import os
 import shlex
-import struct
 import sys
 
-SET_FD = 0x4C00
-CLR_FD = 0x4C01
-SET_STATUS = 0x4C02
-GET_STATUS = 0x4C03
-SET_STATUS64 = 0x4C04
-GET_STATUS64 = 0x4C05
-CHANGE_FD = 0x4C06
-SET_CAPACITY = 0x4C07
-SET_DIRECT_IO = 0x4C08
-SET_BLOCK_SIZE = 0x4C09
-CONFIGURE = 0x4C0A
-CTL_ADD = 0x4C80
-CTL_REMOVE = 0x4C81
-CTL_GET_FREE = 0x4C82
+import loopioctl
 
-# struct loop_info64: device, inode, rdevice, offset, sizelimit, number,
-# encrypt_type, encrypt_key_size, flags, file_name, crypt_name, key, init.
-INFO = struct.Struct("=5Q4I64s64s32s2Q")
-CONFIG_HEAD = struct.Struct("=2I")
-# struct loop_info: number, device, inode, rdevice, offset, encrypt_type,
-# encrypt_key_size, flags, name, key, init, reserved.
-OLD_INFO = struct.Struct("@i3L4i64s32s2L4s0L")
-
-# Partitions, of any block device.
-BLKRRPART = 0x125F
-BLKPG = 0x1269
-# struct blkpg_ioctl_arg: op, flags, length of the data, address of the data.
-BLKPG_ARGUMENT = struct.Struct("@3iP")
-# struct blkpg_partition: start, length, number, names.
-BLKPG_PARTITION = struct.Struct("@2qi64s64s0q")
-BLKPG_OPS = {"add": 1, "del": 2}
+BLKPG_OPS = {"add": loopioctl.BLKPG_ADD_PARTITION, "del": loopioctl.BLKPG_DEL_PARTITION}
 
 ACCESS = {"ro": os.O_RDONLY, "rw": os.O_RDWR, "wo": os.O_WRONLY, "path": os.O_PATH}
 
@@ -69,6 +40,11 @@ def number(text):
     return int(text, 0)
 
 
+def request(text):
+    """An ioctl by its name or number."""
+    return getattr(loopioctl, text) if text[0].isalpha() else number(text)
+
+
 def ioctl_long(fd, request, argument):
     """As fcntl.ioctl(), for an argument that no int can hold."""
     import ctypes  # slow to load, seldom needed
@@ -79,10 +55,8 @@ def ioctl_long(fd, request, argument):
 
 
 def info(args):
-    mask = (1 << 64) - 1
-    return INFO.pack(0, 0, 0, args.offset & mask, args.sizelimit & mask, 0,
-                     args.encrypt_type, args.key_size, args.flags,
-                     args.name.encode(), b"", b"", 0, 0)
+    return loopioctl.info64(args.offset, args.sizelimit, args.flags, args.name.encode(),
+                            args.encrypt_type, args.key_size)
 
 
 def backing(args):
@@ -143,8 +117,8 @@ def open_device(args):
 
 def configure(args):
     fd = backing(args)
-    config = CONFIG_HEAD.pack(fd, args.block_size) + info(args) + bytes(64)
-    fcntl.ioctl(open_device(args), CONFIGURE, config)
+    config = loopioctl.config(fd, args.block_size, info(args))
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_CONFIGURE, config)
 
 
 def fd_argument(args):
@@ -156,17 +130,17 @@ def fd_argument(args):
 
 def set_fd(args):
     fd = fd_argument(args)
-    fcntl.ioctl(open_device(args), SET_FD, fd)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_SET_FD, fd)
 
 
 def clr_fd(args):
-    fcntl.ioctl(open_device(args), CLR_FD, 0)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_CLR_FD, 0)
 
 
 def status(args):
-    raw = bytearray(INFO.size)
-    fcntl.ioctl(open_device(args), GET_STATUS64, raw)
-    values = INFO.unpack(raw)
+    raw = bytearray(loopioctl.INFO64.size)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_GET_STATUS64, raw)
+    values = loopioctl.INFO64.unpack(raw)
     names = ("device", "inode", "rdevice", "offset", "sizelimit", "number",
              "encrypt_type", "encrypt_key_size", "flags")
     for name, value in zip(names, values):
@@ -175,30 +149,30 @@ def status(args):
 
 
 def set_status(args):
-    fcntl.ioctl(open_device(args), SET_STATUS64, info(args))
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_SET_STATUS64, info(args))
 
 
 def set_capacity(args):
-    fcntl.ioctl(open_device(args), SET_CAPACITY, 0)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_SET_CAPACITY, 0)
 
 
 def change_fd(args):
     fd = fd_argument(args)
-    fcntl.ioctl(open_device(args), CHANGE_FD, fd)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_CHANGE_FD, fd)
 
 
 def set_direct_io(args):
-    fcntl.ioctl(open_device(args), SET_DIRECT_IO, args.value)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_SET_DIRECT_IO, args.value)
 
 
 def set_block_size(args):
-    ioctl_long(open_device(args), SET_BLOCK_SIZE, args.value)
+    ioctl_long(open_device(args), loopioctl.LOOP_SET_BLOCK_SIZE, args.value)
 
 
 def old_status(args):
-    raw = bytearray(OLD_INFO.size)
-    fcntl.ioctl(open_device(args), GET_STATUS, raw)
-    values = OLD_INFO.unpack(raw)
+    raw = bytearray(loopioctl.INFO.size)
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_GET_STATUS, raw)
+    values = loopioctl.INFO.unpack(raw)
     names = ("number", "device", "inode", "rdevice", "offset", "encrypt_type",
              "encrypt_key_size", "flags")
     for name, value in zip(names, values):
@@ -207,21 +181,21 @@ def old_status(args):
 
 
 def set_old_status(args):
-    info = OLD_INFO.pack(0, 0, 0, 0, args.offset, args.encrypt_type, args.key_size,
-                         args.flags, args.name.encode(), b"", 0, 0, b"")
-    fcntl.ioctl(open_device(args), SET_STATUS, info)
+    info = loopioctl.INFO.pack(0, 0, 0, 0, args.offset, args.encrypt_type, args.key_size,
+                               args.flags, args.name.encode(), b"", 0, 0, b"")
+    fcntl.ioctl(open_device(args), loopioctl.LOOP_SET_STATUS, info)
 
 
 def partition(args):
     import ctypes  # slow to load, seldom needed
-    values = BLKPG_PARTITION.pack(args.start, args.length, args.number, b"", b"")
+    values = loopioctl.BLKPG_PARTITION.pack(args.start, args.length, args.number, b"", b"")
     data = ctypes.create_string_buffer(values, len(values))
-    argument = BLKPG_ARGUMENT.pack(BLKPG_OPS[args.what], 0, len(values), ctypes.addressof(data))
-    fcntl.ioctl(open_device(args), BLKPG, argument)
+    argument = loopioctl.BLKPG_ARGUMENT.pack(BLKPG_OPS[args.what], 0, len(values), ctypes.addressof(data))
+    fcntl.ioctl(open_device(args), loopioctl.BLKPG, argument)
 
 
 def rescan(args):
-    fcntl.ioctl(open_device(args), BLKRRPART)
+    fcntl.ioctl(open_device(args), loopioctl.BLKRRPART)
 
 
 def hold(args):
@@ -239,8 +213,8 @@ def raw(args):
 
 
 def control(args):
-    request = {"add": CTL_ADD, "remove": CTL_REMOVE, "get-free": CTL_GET_FREE}
-    code = request[args.what] if args.what in request else number(args.what)
+    requests = {"add": loopioctl.LOOP_CTL_ADD, "remove": loopioctl.LOOP_CTL_REMOVE, "get-free": loopioctl.LOOP_CTL_GET_FREE}
+    code = requests[args.what] if args.what in requests else request(args.what)
     fd = keep(os.open(args.control, os.O_RDWR))
     print(fcntl.ioctl(fd, code, args.index))
 
@@ -306,7 +280,7 @@ def make_parser():
     sub = commands.add_parser("release")
     sub.set_defaults(run=release, quiet=False)
     sub = commands.add_parser("raw", parents=[device])
-    sub.add_argument("request", type=number)
+    sub.add_argument("request", type=request)
     sub.add_argument("argument", type=number, nargs="?", default=0)
     sub.set_defaults(run=raw, quiet=False)
     sub = commands.add_parser("control")

@@ -10,7 +10,7 @@ import fcntl
 import os
 import sys
 
-from loopctl import INFO, SET_STATUS64
+import loopioctl
 
 PAGE = 4096
 # Of the device, so that it does not change with the offset.
@@ -18,8 +18,7 @@ SIZE = 8 * PAGE
 
 
 def set_offset(device, offset):
-    fcntl.ioctl(device, SET_STATUS64, INFO.pack(0, 0, 0, offset, SIZE, 0, 0, 0, 0,
-                                                b"", b"", b"", 0, 0))
+    fcntl.ioctl(device, loopioctl.LOOP_SET_STATUS64, loopioctl.info64(offset, SIZE))
 
 
 def main():

@@ -17,17 +17,10 @@ import fcntl
 import os
 import random
 import signal
-import struct
 import sys
 import time
 
-SET_FD, CLR_FD, SET_STATUS64, GET_STATUS64 = 0x4C00, 0x4C01, 0x4C04, 0x4C05
-CHANGE_FD, SET_CAPACITY, SET_DIRECT_IO = 0x4C06, 0x4C07, 0x4C08
-SET_BLOCK_SIZE, CONFIGURE = 0x4C09, 0x4C0A
-CTL_ADD, CTL_REMOVE, CTL_GET_FREE = 0x4C80, 0x4C81, 0x4C82
-BLKRRPART, BLKPG, BLKFLSBUF, BLKDISCARD = 0x125F, 0x1269, 0x1261, 0x1277
-READ_ONLY, AUTOCLEAR, PARTSCAN, DIRECT_IO = 1, 4, 8, 16
-INFO = struct.Struct("=5Q4I64s64s32s2Q")
+import loopioctl
 
 PROCESSES = 6
 FIXED = range(4)
@@ -52,10 +45,6 @@ CLONE_NEWNS = 0x20000
 MS_RDONLY, MS_REC, MS_PRIVATE, MNT_DETACH = 1, 0x4000, 0x40000, 2
 
 libc = ctypes.CDLL(None, use_errno=True)
-
-
-def info(flags=0, offset=0):
-    return INFO.pack(0, 0, 0, offset, 0, 0, 0, 0, flags, b"", b"", b"", 0, 0)
 
 
 class Handles:
@@ -99,50 +88,54 @@ class Actor:
 
     def attach(self, fd):
         flags = 0
-        for flag in (READ_ONLY, AUTOCLEAR, PARTSCAN, DIRECT_IO):
+        for flag in (loopioctl.LO_FLAGS_READ_ONLY, loopioctl.LO_FLAGS_AUTOCLEAR,
+                     loopioctl.LO_FLAGS_PARTSCAN, loopioctl.LO_FLAGS_DIRECT_IO):
             flags |= flag if self.rng.randrange(3) == 0 else 0
-        config = struct.pack("=2I", self.backing(fd), self.rng.choice((0, 0, 512, 4096)))
-        config += info(flags, self.rng.choice((0, 0, 4096, 512))) + bytes(64)
-        fcntl.ioctl(fd(self.device()), CONFIGURE, config)
+        backing, block_size = self.backing(fd), self.rng.choice((0, 0, 512, 4096))
+        info = loopioctl.info64(offset=self.rng.choice((0, 0, 4096, 512)), flags=flags)
+        config = loopioctl.config(backing, block_size, info)
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_CONFIGURE, config)
 
     def attach_fd(self, fd):
-        fcntl.ioctl(fd(self.device()), SET_FD, self.backing(fd))
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_SET_FD, self.backing(fd))
 
     def detach(self, fd):
-        fcntl.ioctl(fd(self.device()), CLR_FD)
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_CLR_FD)
 
     def change_fd(self, fd):
-        fcntl.ioctl(fd(self.device()), CHANGE_FD, fd(f"{self.directory}/raw1", os.O_RDONLY))
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_CHANGE_FD, fd(f"{self.directory}/raw1", os.O_RDONLY))
 
     def set_status(self, fd):
-        flags = self.rng.choice((0, AUTOCLEAR, PARTSCAN))
-        fcntl.ioctl(fd(self.device()), SET_STATUS64, info(flags, self.rng.choice((0, 4096))))
+        flags = self.rng.choice((0, loopioctl.LO_FLAGS_AUTOCLEAR, loopioctl.LO_FLAGS_PARTSCAN))
+        info = loopioctl.info64(offset=self.rng.choice((0, 4096)), flags=flags)
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_SET_STATUS64, info)
 
     def get_status(self, fd):
-        fcntl.ioctl(fd(self.device(), os.O_RDONLY), GET_STATUS64, bytearray(INFO.size))
+        fcntl.ioctl(fd(self.device(), os.O_RDONLY), loopioctl.LOOP_GET_STATUS64, bytearray(loopioctl.INFO64.size))
 
     def set_capacity(self, fd):
         path = f"{self.directory}/raw0"
         os.truncate(path, self.rng.choice((1 << 20, 3 << 20)))
-        fcntl.ioctl(fd(self.device()), SET_CAPACITY)
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_SET_CAPACITY)
 
     def set_block_size(self, fd):
-        fcntl.ioctl(fd(self.device()), SET_BLOCK_SIZE, self.rng.choice((512, 1024, 4096)))
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_SET_BLOCK_SIZE, self.rng.choice((512, 1024, 4096)))
 
     def set_direct_io(self, fd):
-        fcntl.ioctl(fd(self.device()), SET_DIRECT_IO, self.rng.randrange(2))
+        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_SET_DIRECT_IO, self.rng.randrange(2))
 
     def scan(self, fd):
-        fcntl.ioctl(fd(self.device()), BLKRRPART)
+        fcntl.ioctl(fd(self.device()), loopioctl.BLKRRPART)
 
     def partition(self, fd):
         handle = fd(self.device())
         number = self.rng.randrange(1, 4)
-        for operation in (1, 2):
-            part = struct.pack("=qqi64s64s4x", 4096 * number, 4096, number, b"", b"")
+        for operation in (loopioctl.BLKPG_ADD_PARTITION, loopioctl.BLKPG_DEL_PARTITION):
+            part = loopioctl.BLKPG_PARTITION.pack(4096 * number, 4096, number, b"", b"")
             buffer = ctypes.create_string_buffer(part)
-            argument = struct.pack("@iiiP", operation, 0, len(part), ctypes.addressof(buffer))
-            fcntl.ioctl(handle, BLKPG, argument)
+            argument = loopioctl.BLKPG_ARGUMENT.pack(operation, 0, len(part),
+                                                     ctypes.addressof(buffer))
+            fcntl.ioctl(handle, loopioctl.BLKPG, argument)
 
     def read(self, fd):
         os.pread(fd(self.device(), os.O_RDONLY), 65536, 0)
@@ -153,11 +146,11 @@ class Actor:
         os.fsync(handle)
 
     def discard(self, fd):
-        fcntl.ioctl(fd(self.device()), BLKDISCARD, struct.pack("=2Q", 1 << 19, 8192))
+        fcntl.ioctl(fd(self.device()), loopioctl.BLKDISCARD, loopioctl.RANGE.pack(1 << 19, 8192))
 
     def exclusive(self, fd):
         handle = fd(self.device(), os.O_RDWR | os.O_EXCL)
-        fcntl.ioctl(handle, BLKFLSBUF)
+        fcntl.ioctl(handle, loopioctl.BLKFLSBUF)
 
     def hold(self, _):
         """Keep a device open over the next operations."""
@@ -184,13 +177,13 @@ class Actor:
         return fcntl.ioctl(fd(f"/dev/{self.prefix}-control"), request, number)
 
     def add(self, fd):
-        self.control(fd, CTL_ADD, self.rng.choice(COMING_AND_GOING))
+        self.control(fd, loopioctl.LOOP_CTL_ADD, self.rng.choice(COMING_AND_GOING))
 
     def remove(self, fd):
-        self.control(fd, CTL_REMOVE, self.rng.choice(COMING_AND_GOING))
+        self.control(fd, loopioctl.LOOP_CTL_REMOVE, self.rng.choice(COMING_AND_GOING))
 
     def get_free(self, fd):
-        self.control(fd, CTL_GET_FREE, 0)
+        self.control(fd, loopioctl.LOOP_CTL_GET_FREE, 0)
 
     def look(self, _):
         """Read what there is to read about a device."""
@@ -301,7 +294,7 @@ def unbind(name):
     """Try to detach a device; what is on top of it has to go first."""
     try:
         with Handles() as handles:
-            fcntl.ioctl(handles(f"/dev/{name}"), CLR_FD)
+            fcntl.ioctl(handles(f"/dev/{name}"), loopioctl.LOOP_CLR_FD)
     except OSError as error:
         if error.errno not in (errno.ENXIO, errno.ENOENT):
             raise
@@ -322,7 +315,7 @@ def tidy(prefix):
         for name in names:
             while True:
                 try:
-                    fcntl.ioctl(control, CTL_REMOVE, int(name[len(prefix):]))
+                    fcntl.ioctl(control, loopioctl.LOOP_CTL_REMOVE, int(name[len(prefix):]))
                     break
                 except OSError as error:
                     # udev may still be looking.

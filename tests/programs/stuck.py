@@ -15,16 +15,11 @@ import errno
 import fcntl
 import os
 import signal
-import struct
 import sys
 import threading
 import time
 
-SET_FD, CLR_FD, SET_STATUS64, GET_STATUS64 = 0x4C00, 0x4C01, 0x4C04, 0x4C05
-CHANGE_FD, SET_CAPACITY, SET_DIRECT_IO, SET_BLOCK_SIZE = 0x4C06, 0x4C07, 0x4C08, 0x4C09
-CTL_GET_FREE = 0x4C82
-# struct loop_info64, of which only the offset is set.
-INFO = struct.Struct("=5Q4I64s64s32s2Q")
+import loopioctl
 
 # How long something may take that does not wait for the server, in seconds.
 LIMIT = 30
@@ -94,34 +89,34 @@ def others_go_on(bound):
     """Nobody else waits."""
     at_once("opening the device", lambda: os.close(os.open(device, os.O_RDONLY)))
     below = os.open(image, os.O_RDWR)
-    same(at_once("attaching another device", ioctl, free, SET_FD, below), None, "SET_FD")
+    same(at_once("attaching another device", ioctl, free, loopioctl.LOOP_SET_FD, below), None, "LOOP_SET_FD")
     upper = os.open(free, os.O_RDWR)
-    same(at_once("putting a device on that", ioctl, other, SET_FD, upper), None, "SET_FD on it")
-    same(at_once("detaching it", ioctl, other, CLR_FD), None, "CLR_FD")
+    same(at_once("putting a device on that", ioctl, other, loopioctl.LOOP_SET_FD, upper), None, "LOOP_SET_FD on it")
+    same(at_once("detaching it", ioctl, other, loopioctl.LOOP_CLR_FD), None, "LOOP_CLR_FD")
     os.close(upper)
-    same(at_once("detaching that", ioctl, free, CLR_FD), None, "CLR_FD")
+    same(at_once("detaching that", ioctl, free, loopioctl.LOOP_CLR_FD), None, "LOOP_CLR_FD")
     os.close(below)
     control = os.open("/dev/" + os.path.basename(device).rstrip("0123456789") + "-control",
                       os.O_RDWR)
-    number = at_once("asking for a free device", fcntl.ioctl, control, CTL_GET_FREE)
+    number = at_once("asking for a free device", fcntl.ioctl, control, loopioctl.LOOP_CTL_GET_FREE)
     if device.rstrip("0123456789") + str(number) == device:
         sys.exit("a device that is about to have a file is called free")
     os.close(control)
     if bound:
-        same(at_once("letting the file go", ioctl, device, CLR_FD), None, "CLR_FD")
+        same(at_once("letting the file go", ioctl, device, loopioctl.LOOP_CLR_FD), None, "LOOP_CLR_FD")
 
 
 def main():
     served = os.open(file, os.O_RDWR)
     fd = os.open(device, os.O_RDWR)
     calls = {
-        "configure": (SET_FD, served),
-        "change-fd": (CHANGE_FD, served),
-        "capacity": (SET_CAPACITY, 0),
-        "direct-io": (SET_DIRECT_IO, 1),
-        "offset": (SET_STATUS64, INFO.pack(0, 0, 0, 4096, *[0] * 5, b"", b"", b"", 0, 0)),
-        "block-size": (SET_BLOCK_SIZE, 4096),
-        "status": (GET_STATUS64, bytearray(INFO.size)),
+        "configure": (loopioctl.LOOP_SET_FD, served),
+        "change-fd": (loopioctl.LOOP_CHANGE_FD, served),
+        "capacity": (loopioctl.LOOP_SET_CAPACITY, 0),
+        "direct-io": (loopioctl.LOOP_SET_DIRECT_IO, 1),
+        "offset": (loopioctl.LOOP_SET_STATUS64, loopioctl.info64(offset=4096)),
+        "block-size": (loopioctl.LOOP_SET_BLOCK_SIZE, 4096),
+        "status": (loopioctl.LOOP_GET_STATUS64, bytearray(loopioctl.INFO64.size)),
     }
     if case in ("offset", "block-size"):
         # For the ioctl to write back.

@@ -16,13 +16,12 @@ import fcntl
 import mmap
 import os
 import random
-import struct
 import sys
+
+import loopioctl
 
 SECTOR = 512
 SIZE = 8 << 20
-BLKDISCARD = 0x1277
-BLKZEROOUT = 0x127F
 
 
 def pieces(rng, arena, total):
@@ -74,8 +73,8 @@ def main():
 
         if discard:
             position = SECTOR * rng.randrange((SIZE - total) // SECTOR)
-            request = rng.choice((BLKDISCARD, BLKZEROOUT))
-            fcntl.ioctl(fd, request, struct.pack("=2Q", position, total))
+            request = rng.choice((loopioctl.BLKDISCARD, loopioctl.BLKZEROOUT))
+            fcntl.ioctl(fd, request, loopioctl.RANGE.pack(position, total))
             model[position:position + total] = bytes(total)
 
         position = SECTOR * rng.randrange((SIZE - total) // SECTOR)
