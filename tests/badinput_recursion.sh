@@ -5,20 +5,21 @@
 # A device is never below itself.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 setup() {
 	ensure_driver
 	truncate -s 1M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 }
 
 itself() {
 	setup
-	expect EBADF loopctl configure "${DEV}0" "${DEV}0"
-	expect EBADF loopctl set-fd "${DEV}0" "${DEV}0"
-	expect ENXIO loopctl status "${DEV}0"
+	expect loopctl configure "${DEV}0" "${DEV}0" = EBADF
+	expect loopctl set-fd "${DEV}0" "${DEV}0" = EBADF
+	expect loopctl status "${DEV}0" = ENXIO
 	attach "${DEV}0" "$WORK/image"
-	expect EBUSY loopctl configure "${DEV}0" "${DEV}0"
+	expect loopctl configure "${DEV}0" "${DEV}0" = EBUSY
 	detach "${DEV}0"
 }
 
@@ -27,14 +28,14 @@ by_another_node() {
 	local numbers
 	read -ra numbers <<<"$(stat -c '0x%t 0x%T' "${DEV}0")"
 	mknod "$WORK/node" b "$((numbers[0]))" "$((numbers[1]))"
-	defer 'rm "$WORK/node"'
-	expect EBADF loopctl configure "${DEV}0" "$WORK/node"
+	defer rm "$WORK/node"
+	expect loopctl configure "${DEV}0" "$WORK/node" = EBADF
 }
 
 unbound_device() {
 	setup
-	expect EINVAL loopctl configure "${DEV}0" "${DEV}1"
-	expect ENXIO loopctl status "${DEV}0"
+	expect loopctl configure "${DEV}0" "${DEV}1" = EINVAL
+	expect loopctl status "${DEV}0" = ENXIO
 }
 
 # Each on the other: neither is bound yet, so neither can be the first.
@@ -43,9 +44,9 @@ mutual() {
 	attach "${DEV}0" "$WORK/image"
 	attach "${DEV}1" "${DEV}0"
 	attach "${DEV}2" "${DEV}1"
-	expect EBUSY loopctl configure "${DEV}0" "${DEV}1"
-	expect EBUSY loopctl configure "${DEV}0" "${DEV}2"
-	expect EBUSY loopctl configure "${DEV}1" "${DEV}2"
+	expect loopctl configure "${DEV}0" "${DEV}1" = EBUSY
+	expect loopctl configure "${DEV}0" "${DEV}2" = EBUSY
+	expect loopctl configure "${DEV}1" "${DEV}2" = EBUSY
 	dd if="${DEV}2" of=/dev/null bs=64K iflag=direct status=none
 	detach "${DEV}2"
 	detach "${DEV}1"
@@ -57,56 +58,14 @@ detaching_device() {
 	setup
 	attach "${DEV}0" "$WORK/image"
 	udevadm settle
-	python3 - "${DEV}0" "${DEV}1" <<-'PYTHON'
-		import errno, fcntl, os, sys
-		below = os.open(sys.argv[1], os.O_RDWR)
-		above = os.open(sys.argv[2], os.O_RDWR)
-		fcntl.ioctl(below, 0x4C01, 0)
-		try:
-		    fcntl.ioctl(above, 0x4C00, below)
-		except OSError as error:
-		    assert error.errno == errno.EINVAL, error
-		else:
-		    fcntl.ioctl(above, 0x4C01, 0)
-		    sys.exit("attached to a device on its way out")
-	PYTHON
+	"$PROGRAMS/attach_to_detaching.py" "${DEV}0" "${DEV}1"
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
 }
 
 # The walk down a stack while its devices come and go.
 race() {
 	setup
-	python3 - "$DEV" "$WORK/image" "$([[ $KERNEL == stock ]] && echo 5 || echo 12)" <<-'PYTHON'
-		import fcntl, os, sys, threading, time
-		dev, image, seconds = sys.argv[1:]
-		end = time.monotonic() + int(seconds)
-		bound = {}
-
-		def churn(number, below):
-		    bound[number] = 0
-		    while time.monotonic() < end:
-		        fds = []
-		        try:
-		            fds.append(os.open(f"{dev}{number}", os.O_RDWR))
-		            fds.append(os.open(below, os.O_RDWR))
-		            fcntl.ioctl(fds[0], 0x4C00, fds[1])
-		            bound[number] += 1
-		            os.pread(fds[0], 4096, 0)
-		            fcntl.ioctl(fds[0], 0x4C01, 0)
-		        except OSError:
-		            pass
-		        finally:
-		            for fd in fds:
-		                os.close(fd)
-
-		stack = [(0, image), (1, f"{dev}0"), (2, f"{dev}1"), (0, f"{dev}2"), (1, f"{dev}1")]
-		threads = [threading.Thread(target=churn, args=one) for one in stack]
-		for thread in threads:
-		    thread.start()
-		for thread in threads:
-		    thread.join()
-		print(bound)
-	PYTHON
+	"$PROGRAMS/stack_race.py" "$DEV" "$WORK/image" "$([[ $KERNEL == stock ]] && echo 5 || echo 12)"
 	udevadm settle
 	local i
 	for i in 2 1 0; do
@@ -116,11 +75,11 @@ race() {
 	detach "${DEV}0"
 }
 
-it "on itself" itself
-it "on itself by another node" by_another_node
-it "on an unbound device" unbound_device
-it "on a device being detached" detaching_device
-it "on a device above it" mutual
-it "stacks that come and go" race
+test_case "on itself" itself
+test_case "on itself by another node" by_another_node
+test_case "on an unbound device" unbound_device
+test_case "on a device being detached" detaching_device
+test_case "on a device above it" mutual
+test_case "stacks that come and go" race
 
-run
+run_cases

@@ -19,9 +19,9 @@ over() {
 	ensure_driver
 	dmsetup create bad --table "$(table "linear /dev/vdb $((BAD_FROM * 8))")"
 	udevadm settle
-	defer 'wait_until 10 dmsetup remove bad 2>/dev/null'
+	defer remove_mapping bad
 	attach "${DEV}0" --direct-io=on /dev/mapper/bad
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
 	udevadm settle
 	become "$1"
 }
@@ -44,17 +44,13 @@ heal() {
 	become "linear /dev/vdb $((BAD_FROM * 8))"
 }
 
-errors() {
-	awk '$1 == "errors" { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
-}
-
 # each KIND BAD-FROM BAD-TO SEED: fails for these, as often as the driver has counted.
 each() {
 	local before=0
-	[[ $DRIVER == loop ]] || before=$(errors)
-	expect "failed $(($3 - $2))" \
-		"$PROGRAMS/eachblock.py" "$1" "${DEV}0" "$BLOCKS" "$2" "$3" "$4"
-	[[ $DRIVER == loop ]] || same "$(($(errors) - before))" "$(($3 - $2))" "errors counted"
+	[[ $DRIVER == loop ]] || before=$(summary_field "${DEV}0" errors)
+	expect "$PROGRAMS/eachblock.py" "$1" "${DEV}0" "$BLOCKS" "$2" "$3" "$4" = \
+		"failed $(($3 - $2))"
+	[[ $DRIVER == loop ]] || expect_equal "$(($(summary_field "${DEV}0" errors) - before))" "$(($3 - $2))" "errors counted"
 }
 
 error() {
@@ -83,12 +79,12 @@ now_and_then() {
 	over "flakey /dev/vdb $((BAD_FROM * 8)) 1 1 1 error_writes"
 	"$PROGRAMS/eachblock.py" sometimes "${DEV}0" "$BLOCKS" "$WORK/good"
 	heal
-	expect "failed 0" "$PROGRAMS/eachblock.py" check "${DEV}0" "$WORK/good"
+	expect "$PROGRAMS/eachblock.py" check "${DEV}0" "$WORK/good" = "failed 0"
 	detach "${DEV}0"
 }
 
-it "part of the disk fails" error
-it "writes to part of the disk fail" flakey_writes
-it "part of the disk fails now and then" now_and_then
+test_case "part of the disk fails" error
+test_case "writes to part of the disk fail" flakey_writes
+test_case "part of the disk fails now and then" now_and_then
 
-run
+run_cases

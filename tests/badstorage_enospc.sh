@@ -29,7 +29,7 @@ small() {
 		fallocate -l "$(($(df --output=avail "$WORK/fs" | tail -n 1) - 6144))K" "$WORK/fs/filler"
 		;;
 	esac
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 	image=$WORK/fs/image
 	truncate -s 32M "$image"
 	[[ -e $WORK/data ]] || random_file "$WORK/data" 16M
@@ -41,7 +41,7 @@ fills() {
 	local type=$1 done_bytes
 	shift
 	small "$type"
-	must_fail dd if="$WORK/data" of="${DEV}0" "$@" status=none 2>"$WORK/error"
+	expect_failure dd if="$WORK/data" of="${DEV}0" "$@" status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
 	done_bytes=$(($(allocated_kib "$image") * 1024))
@@ -65,7 +65,7 @@ usable() {
 
 through_cache() {
 	small "$1"
-	must_fail dd if="$WORK/data" of="${DEV}0" bs=1M conv=fsync status=none 2>"$WORK/error"
+	expect_failure dd if="$WORK/data" of="${DEV}0" bs=1M conv=fsync status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	grep -q -e 'No space left on device' -e 'Input/output error' "$WORK/error" ||
 		fail "neither ENOSPC nor EIO"
@@ -79,7 +79,7 @@ partial() {
 	small tmpfs
 	dd if=/dev/zero of="$WORK/fs/filler" bs=1M status=none 2>/dev/null || true
 	truncate -s -200K "$WORK/fs/filler"
-	must_fail dd if="$WORK/data" of="${DEV}0" bs=384K count=1 oflag=direct status=none 2>"$WORK/error"
+	expect_failure dd if="$WORK/data" of="${DEV}0" bs=384K count=1 oflag=direct status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
 	rm "$WORK/fs/filler"
@@ -91,22 +91,22 @@ filesystem_on_top() {
 	mkfs.ext4 -q -N 16 -O ^has_journal -E nodiscard "${DEV}0"
 	mkdir -p "$WORK/mnt"
 	mount "${DEV}0" "$WORK/mnt"
-	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'
-	must_fail dd if="$WORK/data" of="$WORK/mnt/file" bs=1M conv=fsync status=none 2>"$WORK/error"
+	defer unmount_quietly "$WORK/mnt"
+	expect_failure dd if="$WORK/data" of="$WORK/mnt/file" bs=1M conv=fsync status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	umount "$WORK/mnt"
 	detach "${DEV}0"
 }
 
-it "tmpfs full, 4 KiB requests" fills tmpfs bs=4k oflag=direct
-it "tmpfs full, 64 KiB requests" fills tmpfs bs=64k oflag=direct
-it "ext4 full, 4 KiB requests" fills ext4 bs=4k oflag=direct
-it "ext4 full, 64 KiB requests" fills ext4 bs=64k oflag=direct
-it "through the page cache: fsync reports it" through_cache tmpfs
+test_case "tmpfs full, 4 KiB requests" fills tmpfs bs=4k oflag=direct
+test_case "tmpfs full, 64 KiB requests" fills tmpfs bs=64k oflag=direct
+test_case "ext4 full, 4 KiB requests" fills ext4 bs=4k oflag=direct
+test_case "ext4 full, 64 KiB requests" fills ext4 bs=64k oflag=direct
+test_case "through the page cache: fsync reports it" through_cache tmpfs
 # These make sure, in other threads, that there is nothing left to be given back.
-it "through the page cache, ext4 that discards" through_cache ext4-discard
-it "through the page cache, xfs" through_cache xfs
-it "a request that fits in part is an error" partial
-it "a filesystem on the device learns of it" filesystem_on_top
+test_case "through the page cache, ext4 that discards" through_cache ext4-discard
+test_case "through the page cache, xfs" through_cache xfs
+test_case "a request that fits in part is an error" partial
+test_case "a filesystem on the device learns of it" filesystem_on_top
 
-run
+run_cases

@@ -7,7 +7,7 @@
 # devices have, and nothing that means something else there.
 
 . "$(dirname "$0")/lib.sh"
-NEED_LOOPCTL=1
+need_loopctl
 
 # Words of block devices, or as good as one.
 PASSED=(ENOSPC ETIMEDOUT ENOLINK EREMOTEIO EBADE ENODATA EILSEQ ENODEV ETIME)
@@ -51,9 +51,9 @@ table() {
 
 transfer() {
 	on_fuse
-	[[ $2 != direct ]] || expect ok loopctl set-direct-io "${DEV}0" 1
+	[[ $2 != direct ]] || expect loopctl set-direct-io "${DEV}0" 1 = ok
 	{ table; printf '%s EIO\n' EINVAL EBUSY EOPNOTSUPP; } | told "$1"
-	[[ $2 != direct ]] || same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	[[ $2 != direct ]] || expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
 	detach "${DEV}0"
 }
 
@@ -82,9 +82,9 @@ discarding() {
 lost_at_mode_change() {
 	on_fuse
 	echo "fsync EDQUOT" >"$WORK/errors"
-	expect ok loopctl set-direct-io "${DEV}0" 1
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
 	: >"$WORK/errors"
-	must_fail dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none 2>"$WORK/error"
+	expect_failure dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none 2>"$WORK/error"
 	grep 'No space left on device' "$WORK/error"
 	dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none
 	detach "${DEV}0"
@@ -97,8 +97,8 @@ over_quota() {
 	image=$WORK/fs/image
 	attach "${DEV}0" "$image"
 	random_file "$WORK/data" 16M
-	defer 'rm -f "$WORK/data"'
-	must_fail dd if="$WORK/data" of="${DEV}0" bs=64K "$@" status=none 2>"$WORK/error"
+	defer rm -f "$WORK/data"
+	expect_failure dd if="$WORK/data" of="${DEV}0" bs=64K "$@" status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
 	cmp -n 1048576 "$WORK/data" "$image"
@@ -114,7 +114,7 @@ quota_xfs() {
 	rm -f "$WORK/disk_made"
 	mkdir -p "$WORK/fs"
 	mount -o uquota /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 	xfs_quota -x -c 'limit -u bhard=8m 1000' "$WORK/fs"
 	truncate -s 32M "$WORK/fs/image"
 	chown 1000 "$WORK/fs/image"
@@ -130,7 +130,7 @@ quota_btrfs() {
 	rm -f "$WORK/disk_made"
 	mkdir -p "$WORK/fs"
 	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 	btrfs -q quota enable "$WORK/fs"
 	btrfs -q qgroup limit 8M "$WORK/fs"
 	truncate -s 32M "$WORK/fs/image"
@@ -146,29 +146,29 @@ read_only_since() {
 	rm -f "$WORK/disk_made"
 	mkdir -p "$WORK/fs"
 	mount -o errors=remount-ro /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 	[[ -w /sys/fs/ext4/vdb/trigger_fs_error ]] || skip "no trigger_fs_error"
 	random_file "$WORK/fs/image" 1M
 	sync -f "$WORK/fs"
 	attach "${DEV}0" "$WORK/fs/image"
 	echo test >/sys/fs/ext4/vdb/trigger_fs_error
-	must_fail dd if=/dev/zero of="${DEV}0" bs=64K count=1 oflag=direct status=none 2>"$WORK/error"
+	expect_failure dd if=/dev/zero of="${DEV}0" bs=64K count=1 oflag=direct status=none 2>"$WORK/error"
 	cat "$WORK/error"
 	grep -q 'Input/output error' "$WORK/error" || fail "not EIO"
 	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - "$WORK/fs/image"
 	detach "${DEV}0"
 }
 
-it "what a reader is told" transfer read buffered
-it "what a reader is told, with direct I/O" transfer read direct
-it "what a writer is told" transfer write buffered
-it "what a writer is told, with direct I/O" transfer write direct
-it "what is told of a flush" flush
-it "what is told of zeroing" zeroing
-it "what is told of a discard" discarding
-it "what was lost at a change of the mode is told" lost_at_mode_change
-it "over its quota a file on xfs is full" quota_xfs oflag=direct
-it "over its quota a file on btrfs is full" quota_btrfs oflag=direct
-it "a file on ext4 that has become read-only" read_only_since
+test_case "what a reader is told" transfer read buffered
+test_case "what a reader is told, with direct I/O" transfer read direct
+test_case "what a writer is told" transfer write buffered
+test_case "what a writer is told, with direct I/O" transfer write direct
+test_case "what is told of a flush" flush
+test_case "what is told of zeroing" zeroing
+test_case "what is told of a discard" discarding
+test_case "what was lost at a change of the mode is told" lost_at_mode_change
+test_case "over its quota a file on xfs is full" quota_xfs oflag=direct
+test_case "over its quota a file on btrfs is full" quota_btrfs oflag=direct
+test_case "a file on ext4 that has become read-only" read_only_since
 
-run
+run_cases

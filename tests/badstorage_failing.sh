@@ -5,6 +5,7 @@
 # The disk below fails: right errno, told to the writer, and no more than that.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 # A disk whose second of four 8 MiB quarters fails, by the target given.
 failing() {
@@ -13,7 +14,7 @@ failing() {
 	[[ $1 != flakey* ]] || need_module dm-flakey
 	dmsetup create bad --table "$(table "linear /dev/vdb 16384")"
 	udevadm settle
-	defer 'wait_until 10 dmsetup remove bad 2>/dev/null'
+	defer remove_mapping bad
 	# One for all tests of this script.
 	[[ -e $WORK/data ]] || random_file "$WORK/data" 32M
 	dd if="$WORK/data" of=/dev/mapper/bad bs=1M oflag=direct status=none
@@ -42,7 +43,7 @@ become() {
 healthy() {
 	become "linear /dev/vdb 16384"
 	random_file "$WORK/new" 4M
-	defer 'rm -f "$WORK/new"'
+	defer rm -f "$WORK/new"
 	dd if="$WORK/new" of="${DEV}0" bs=1M seek=10 oflag=direct conv=fsync status=none
 	dd if="${DEV}0" bs=1M skip=10 count=4 iflag=direct status=none | cmp - "$WORK/new"
 	detach "${DEV}0"
@@ -50,7 +51,7 @@ healthy() {
 }
 
 fails_with_eio() {
-	must_fail "$@" 2>"$WORK/error"
+	expect_failure "$@" 2>"$WORK/error"
 	grep -q 'Input/output error' "$WORK/error" || fail "not EIO: $(<"$WORK/error")"
 }
 
@@ -101,7 +102,7 @@ mode_changes() {
 	dmsetup load bad --table "$(table error)"
 	dmsetup resume bad
 	losetup --direct-io=on "${DEV}0"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
 	become "linear /dev/vdb 16384"
 	fails_with_eio dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none
 	dd if=/dev/null of="${DEV}0" conv=fsync,notrunc status=none
@@ -119,11 +120,11 @@ offset_changes() {
 	dmsetup suspend --nolockfs bad
 	dmsetup load bad --table "$(table error)"
 	dmsetup resume bad
-	expect EIO loopctl set-status "${DEV}0" --offset 4096
-	same "$(sysfs_attr "${DEV}0" loop/offset)" 0 offset
+	expect loopctl set-status "${DEV}0" --offset 4096 = EIO
+	expect_equal "$(sysfs_attr "${DEV}0" loop/offset)" 0 offset
 	dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 conv=notrunc status=none
-	expect EIO loopctl set-block-size "${DEV}0" 4096
-	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size"
+	expect loopctl set-block-size "${DEV}0" 4096 = EIO
+	expect_equal "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size"
 	exec 7<&-
 	become "linear /dev/vdb 16384"
 	# Callers of fsync() are told as well.
@@ -157,7 +158,7 @@ file_on_failing_disk() {
 	mkfs.ext4 -q /dev/mapper/bad
 	mkdir -p "$WORK/fs"
 	mount -o errors=continue /dev/mapper/bad "$WORK/fs"
-	defer 'mountpoint -q "$WORK/fs" && umount "$WORK/fs"'
+	defer unmount_quietly "$WORK/fs"
 	dd if="$WORK/data" of="$WORK/fs/image" bs=1M count=20 conv=fsync status=none
 	attach "${DEV}0" "$WORK/fs/image"
 	udevadm settle
@@ -180,14 +181,14 @@ file_on_failing_disk() {
 	umount "$WORK/fs"
 }
 
-it "reads" reads
-it "a read half of which can be read" read_across
-it "writes, told by fsync" writes
-it "synchronous writes" sync_writes
-it "writes that are lost while the mode changes" mode_changes
-it "offset and block size stay if the page cache cannot be written back" offset_changes
-it "only writes fail" flakey
-it "zeroing" discards
-it "a file on a failing disk" file_on_failing_disk
+test_case "reads" reads
+test_case "a read half of which can be read" read_across
+test_case "writes, told by fsync" writes
+test_case "synchronous writes" sync_writes
+test_case "writes that are lost while the mode changes" mode_changes
+test_case "offset and block size stay if the page cache cannot be written back" offset_changes
+test_case "only writes fail" flakey
+test_case "zeroing" discards
+test_case "a file on a failing disk" file_on_failing_disk
 
-run
+run_cases

@@ -41,12 +41,6 @@ io_stat() {
 		END { print value + 0 }' "$CGROUP/$1/io.stat"
 }
 
-# near GOT WANTED PERCENT WHAT
-near() {
-	(($1 * 100 <= $2 * (100 + $3) && $1 * 100 >= $2 * (100 - $3))) ||
-		fail "$4: $1, expected $2 within $3 %"
-}
-
 # reader CGROUP OFFSET-MIB MIB [fio options]
 reader() {
 	local cgroup=$1 offset=$2 size=$3
@@ -69,11 +63,11 @@ reads() {
 	make_cgroup alpha
 	make_cgroup beta
 	reader alpha 0 24 --ioengine=psync
-	near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha"
-	same "$(io_stat beta rbytes)" 0 "read by beta"
+	expect_near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha"
+	expect_equal "$(io_stat beta rbytes)" 0 "read by beta"
 	reader beta 32 16 --ioengine=psync
-	near "$(io_stat beta rbytes)" $((16 << 20)) 5 "read by beta"
-	near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha, after beta"
+	expect_near "$(io_stat beta rbytes)" $((16 << 20)) 5 "read by beta"
+	expect_near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha, after beta"
 	detach "${DEV}0"
 }
 
@@ -85,8 +79,8 @@ at_once() {
 	local alpha=$!
 	reader beta 32 24 --ioengine=libaio --iodepth=8
 	wait "$alpha"
-	near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha"
-	near "$(io_stat beta rbytes)" $((24 << 20)) 5 "read by beta"
+	expect_near "$(io_stat alpha rbytes)" $((24 << 20)) 5 "read by alpha"
+	expect_near "$(io_stat beta rbytes)" $((24 << 20)) 5 "read by beta"
 	detach "${DEV}0"
 }
 
@@ -94,13 +88,13 @@ engines() {
 	setup
 	make_cgroup alpha
 	reader alpha 0 16 --ioengine=io_uring --iodepth=16
-	near "$(io_stat alpha rbytes)" $((16 << 20)) 5 "by io_uring"
+	expect_near "$(io_stat alpha rbytes)" $((16 << 20)) 5 "by io_uring"
 	make_cgroup beta
 	reader beta 16 16 --ioengine=io_uring --iodepth=16 --force_async=1
-	near "$(io_stat beta rbytes)" $((16 << 20)) 5 "by threads of io_uring"
+	expect_near "$(io_stat beta rbytes)" $((16 << 20)) 5 "by threads of io_uring"
 	make_cgroup gamma
 	reader gamma 32 8 --ioengine=psync --thread --numjobs=3 --offset_increment=8M
-	near "$(io_stat gamma rbytes)" $((24 << 20)) 5 "by threads"
+	expect_near "$(io_stat gamma rbytes)" $((24 << 20)) 5 "by threads"
 	detach "${DEV}0"
 }
 
@@ -111,11 +105,11 @@ writes() {
 	make_cgroup alpha
 	make_cgroup beta
 	writer alpha 0 24 --ioengine=libaio --iodepth=8
-	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written by alpha"
-	same "$(io_stat beta wbytes)" 0 "written by beta"
+	expect_near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written by alpha"
+	expect_equal "$(io_stat beta wbytes)" 0 "written by beta"
 	writer beta 32 16 --ioengine=io_uring --iodepth=16
-	near "$(io_stat beta wbytes)" $((16 << 20)) 5 "written by beta"
-	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written by alpha, after beta"
+	expect_near "$(io_stat beta wbytes)" $((16 << 20)) 5 "written by beta"
+	expect_near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written by alpha, after beta"
 	detach "${DEV}0"
 }
 
@@ -126,7 +120,7 @@ filesystem_on_device() {
 	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 "${DEV}0"
 	mkdir -p "$WORK/inner"
 	mount "${DEV}0" "$WORK/inner"
-	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	defer unmount_quietly "$WORK/inner"
 }
 
 # What a cgroup makes dirty in a filesystem on the device is its own, whoever writes it
@@ -137,8 +131,8 @@ write_back() {
 	make_cgroup beta
 	in_cgroup alpha dd if=/dev/zero of="$WORK/inner/a" bs=1M count=24 status=none
 	sync -f "$WORK/inner"
-	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written back for alpha"
-	same "$(io_stat beta wbytes)" 0 "written back for beta"
+	expect_near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written back for alpha"
+	expect_equal "$(io_stat beta wbytes)" 0 "written back for beta"
 	umount "$WORK/inner"
 	detach "${DEV}0"
 }
@@ -150,13 +144,13 @@ removed() {
 	make_cgroup alpha
 	echo "+io +memory" >"$CGROUP/alpha/cgroup.subtree_control"
 	mkdir "$CGROUP/alpha/child"
-	defer "remove_cgroup alpha/child"
+	defer remove_cgroup alpha/child
 	# The device knows it from then on.
 	in_cgroup alpha/child dd if="${DEV}0" of=/dev/null bs=4k count=1 iflag=direct status=none
 	in_cgroup alpha/child dd if=/dev/zero of="$WORK/inner/a" bs=1M count=24 status=none
 	wait_until 10 rmdir "$CGROUP/alpha/child"
 	sync -f "$WORK/inner"
-	near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written back for the cgroup above"
+	expect_near "$(io_stat alpha wbytes)" $((24 << 20)) 5 "written back for the cgroup above"
 	umount "$WORK/inner"
 	detach "${DEV}0"
 }
@@ -222,7 +216,7 @@ beside_throttled() {
 	echo "$DISK rbps=262144" >"$CGROUP/alpha/io.max"
 	reader alpha 0 4 --ioengine=libaio --iodepth=8 --output="$WORK/fio.alpha" &
 	alpha=$!
-	wait_until 10 is_waiting || fail "alpha does not wait"
+	wait_until 10 has_inflight "${DEV}0" 4 || fail "alpha does not wait"
 	reader beta 16 16 --ioengine=psync
 	kill -0 "$alpha" || fail "alpha was not throttled"
 	# At alpha's pace it would be a minute.
@@ -232,24 +226,18 @@ beside_throttled() {
 	detach "${DEV}0"
 }
 
-is_waiting() {
-	local counts
-	read -ra counts <"/sys/block/${PREFIX}0/inflight"
-	((counts[0] >= 4))
-}
-
-it "what a cgroup reads counts as its own" reads
-it "what a cgroup reads counts as its own, direct" reads on
-it "what a cgroup writes counts as its own, direct" writes
-it "two cgroups at once" at_once
-it "io_uring and threads" engines
-it "a limit on bytes holds" limit_bytes
-it "a limit on bytes written holds, direct" limit_written
-it "a limit on operations holds" limit_operations
-it "a cgroup beside a throttled one" beside_throttled off
-it "a cgroup beside a throttled one, direct" beside_throttled on
+test_case "what a cgroup reads counts as its own" reads
+test_case "what a cgroup reads counts as its own, direct" reads on
+test_case "what a cgroup writes counts as its own, direct" writes
+test_case "two cgroups at once" at_once
+test_case "io_uring and threads" engines
+test_case "a limit on bytes holds" limit_bytes
+test_case "a limit on bytes written holds, direct" limit_written
+test_case "a limit on operations holds" limit_operations
+test_case "a cgroup beside a throttled one" beside_throttled off
+test_case "a cgroup beside a throttled one, direct" beside_throttled on
 # The last, since it leaves holes in the file, and reading those is no I/O.
-it "what is written back counts as that of who made it dirty, direct" write_back
-it "what a removed cgroup has left counts as that of the one above" removed
+test_case "what is written back counts as that of who made it dirty, direct" write_back
+test_case "what a removed cgroup has left counts as that of the one above" removed
 
-run
+run_cases

@@ -11,27 +11,15 @@ setup() {
 	ensure_driver
 }
 
-events() {
-	awk -v name="$2" '$1 == name { print $2 }' "$CGROUP/$1/memory.events"
-}
-
 # In bytes.
 file_memory() {
 	awk '$1 == "file" { print $2 }' "$CGROUP/$1/memory.stat"
 }
 
-dying() {
-	awk '$1 == "nr_dying_descendants" { print $2 }' "$CGROUP/cgroup.stat"
-}
-
-no_more_dying_than() {
-	(($(dying) <= $1))
-}
-
 tmpfs() {
 	mkdir -p "$WORK/fs"
 	mount -t tmpfs none "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 }
 
 # Files of a tmpfs are memory and nothing else, so there is nothing to write back.
@@ -44,7 +32,7 @@ limit() {
 	echo 64M >"$CGROUP/alpha/memory.max"
 	[[ ! -e $CGROUP/alpha/memory.swap.max ]] || echo 0 >"$CGROUP/alpha/memory.swap.max"
 	in_cgroup alpha dd if=/dev/zero of="${DEV}0" bs=1M count=256 oflag=direct status=none || true
-	(($(events alpha oom_kill) > 0)) || fail "nobody was killed"
+	(($(memory_event alpha oom_kill) > 0)) || fail "nobody was killed"
 	# The device is as good as before, for others.
 	random_file "$WORK/data" 1M
 	dd if="$WORK/data" of="${DEV}0" bs=1M seek=200 oflag=direct status=none
@@ -61,7 +49,7 @@ no_limit() {
 	make_cgroup beta
 	echo 16M >"$CGROUP/alpha/memory.max"
 	in_cgroup beta dd if=/dev/zero of="${DEV}0" bs=1M count=64 oflag=direct status=none
-	same "$(events alpha oom_kill)" 0 "killed in the cgroup that did nothing"
+	expect_equal "$(memory_event alpha oom_kill)" 0 "killed in the cgroup that did nothing"
 	(($(file_memory beta) >= 60 << 20)) || fail "not charged: $(file_memory beta) bytes"
 	(($(file_memory alpha) < 1 << 20)) || fail "charged to another: $(file_memory alpha) bytes"
 	detach "${DEV}0"
@@ -100,7 +88,7 @@ high() {
 	make_cgroup alpha
 	echo 4M >"$CGROUP/alpha/memory.high"
 	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none
-	(($(events alpha high) > 0)) || fail "memory.high had no effect"
+	(($(memory_event alpha high) > 0)) || fail "memory.high had no effect"
 	(($(file_memory alpha) <= 12 << 20)) || fail "$(file_memory alpha) bytes, limit 4 MiB"
 	detach "${DEV}0"
 }
@@ -109,27 +97,27 @@ high() {
 references() {
 	setup
 	local before
-	before=$(dying)
+	before=$(dying_cgroups nr_dying_descendants)
 	tmpfs
 	truncate -s 4M "$WORK/fs/image"
 	attach "${DEV}0" "$WORK/fs/image"
 	truncate -s 1M "$WORK/fs/image"
 	make_cgroup alpha
 	in_cgroup alpha dd if=/dev/zero of="${DEV}0" bs=64K count=4 oflag=direct status=none
-	must_fail in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=64K skip=32 count=1 iflag=direct \
+	expect_failure in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=64K skip=32 count=1 iflag=direct \
 		status=none 2>/dev/null
 	in_cgroup alpha blkdiscard -f -o 0 -l 65536 "${DEV}0"
 	detach "${DEV}0"
 	umount "$WORK/fs"
-	defer 'mount -t tmpfs none "$WORK/fs"'
+	defer mount -t tmpfs none "$WORK/fs"
 	wait_until 10 rmdir "$CGROUP/alpha" 2>/dev/null
-	wait_until 15 no_more_dying_than "$before" || fail "$(dying) dying cgroups, $before before"
+	wait_until 15 dying_cgroups_at_most nr_dying_descendants "$before" || fail "$(dying_cgroups nr_dying_descendants) dying cgroups, $before before"
 }
 
-it "memory.max holds through the device" limit
-it "the one who writes is charged, and nobody else" no_limit
-it "page cache of the backing file is charged to who brings it in" page_cache
-it "memory.high holds through the device" high
-it "no reference stays behind" references
+test_case "memory.max holds through the device" limit
+test_case "the one who writes is charged, and nobody else" no_limit
+test_case "page cache of the backing file is charged to who brings it in" page_cache
+test_case "memory.high holds through the device" high
+test_case "no reference stays behind" references
 
-run
+run_cases

@@ -22,7 +22,7 @@ setup() {
 memory_disk() {
 	null_disk nullb9 64 cache_size=16 fua=1
 	DISK=/dev/nullb9
-	same "$(sysfs_attr "$DISK" queue/fua)" 1 "FUA of the disk"
+	expect_equal "$(sysfs_attr "$DISK" queue/fua)" 1 "FUA of the disk"
 }
 
 # trace_disk COMMAND...: set FLUSHES, FUA_WRITES and SECTORS to what the disk below is
@@ -52,7 +52,7 @@ trace_disk() {
 			}
 		}
 		END { print flushes + 0, fua + 0, sectors + 0 }' "$WORK/trace")
-	note "flushes $FLUSHES, FUA writes $FUA_WRITES, sectors written $SECTORS"
+	echo "flushes $FLUSHES, FUA writes $FUA_WRITES, sectors written $SECTORS"
 }
 
 # Asynchronous, for a synchronous write to a block device is followed by a flush.
@@ -64,11 +64,11 @@ durable_writes() {
 shown() {
 	setup
 	attach "${DEV}0" "$WORK/fs/image"
-	same "$(sysfs_attr "${DEV}0" queue/fua)" 1 "FUA"
-	same "$(sysfs_attr "${DEV}0" queue/write_cache)" "write back" "write cache"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/fua)" 1 "FUA"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/write_cache)" "write back" "write cache"
 	detach "${DEV}0"
 	attach "${DEV}0" -r "$WORK/fs/image"
-	same "$(sysfs_attr "${DEV}0" queue/fua)" 0 "FUA of a device that is read-only"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/fua)" 0 "FUA of a device that is read-only"
 	detach "${DEV}0"
 }
 
@@ -78,8 +78,8 @@ not_everywhere() {
 	ensure_driver
 	truncate -s 8M "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
-	same "$(sysfs_attr "${DEV}0" queue/fua)" 0 "FUA on $(stat -f -c %T "$WORK/image")"
-	same "$(sysfs_attr "${DEV}0" queue/write_cache)" "write back" "write cache"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/fua)" 0 "FUA on $(stat -f -c %T "$WORK/image")"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/write_cache)" "write back" "write cache"
 	detach "${DEV}0"
 }
 
@@ -90,7 +90,7 @@ one_write() {
 	attach "${DEV}0" --direct-io=on "$DISK"
 	udevadm settle
 	trace_disk durable_writes "${DEV}0"
-	same "$FUA_WRITES $FLUSHES" "$WRITES 0" "FUA writes and flushes"
+	expect_equal "$FUA_WRITES $FLUSHES" "$WRITES 0" "FUA writes and flushes"
 	detach "${DEV}0"
 }
 
@@ -98,13 +98,13 @@ one_write() {
 like_the_file() {
 	setup
 	local wanted image=$WORK/fs/image
-	[[ $1 == on ]] || note "through the page cache"
+	[[ $1 == on ]] || echo "through the page cache"
 	trace_disk durable_writes "$image"
 	wanted="$FLUSHES $SECTORS"
 	attach "${DEV}0" --direct-io="$1" "$image"
 	udevadm settle
 	trace_disk durable_writes "${DEV}0"
-	same "$FLUSHES $SECTORS" "$wanted" "flushes and sectors"
+	expect_equal "$FLUSHES $SECTORS" "$wanted" "flushes and sectors"
 	detach "${DEV}0"
 }
 
@@ -113,8 +113,7 @@ only_its_own() {
 	setup
 	attach "${DEV}0" --direct-io="$1" "$WORK/fs/image"
 	udevadm settle
-	echo 0 >/proc/sys/vm/dirty_writeback_centisecs
-	defer 'echo 500 >/proc/sys/vm/dirty_writeback_centisecs'
+	set_for_test /proc/sys/vm/dirty_writeback_centisecs 0
 	dd if=/dev/urandom of="$WORK/fs/image" bs=1M seek=32 count=8 conv=notrunc status=none
 	trace_disk durable_writes "${DEV}0"
 	((SECTORS < 8 * 2048)) || fail "$SECTORS sectors written"
@@ -131,9 +130,9 @@ synced() {
 	mkfs.ext4 -q -F "${DEV}0"
 	mkdir -p "$WORK/inner"
 	mount "${DEV}0" "$WORK/inner"
-	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	defer unmount_quietly "$WORK/inner"
 	random_file "$WORK/data" 256K
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	trace_disk dd if="$WORK/data" of="$WORK/inner/file" bs=64K conv=fdatasync status=none
 	((FLUSHES + FUA_WRITES > 0)) || fail "the disk was not told to keep anything"
 	((SECTORS >= 512)) || fail "$SECTORS sectors written"
@@ -153,18 +152,15 @@ synced() {
 	detach "${DEV}0"
 }
 
-need_rust_loop_for_all() {
-	[[ $DRIVER == rust_loop ]] || skip_all "the C driver flushes the whole file"
-}
+[[ $DRIVER == rust_loop ]] || skip_all "the C driver flushes the whole file"
 
-need_rust_loop_for_all
-it "queue/fua" shown
-it "queue/fua where the filesystem is on no device" not_everywhere
-it "a FUA write is one, direct" one_write
+test_case "queue/fua" shown
+test_case "queue/fua where the filesystem is on no device" not_everywhere
+test_case "a FUA write is one, direct" one_write
 for mode in on off; do
-	it "costs what O_DSYNC on the file does, direct I/O $mode" like_the_file $mode
-	it "does not write the rest of the file, direct I/O $mode" only_its_own $mode
-	it "fdatasync in a filesystem, direct I/O $mode" synced $mode
+	test_case "costs what O_DSYNC on the file does, direct I/O $mode" like_the_file $mode
+	test_case "does not write the rest of the file, direct I/O $mode" only_its_own $mode
+	test_case "fdatasync in a filesystem, direct I/O $mode" synced $mode
 done
 
-run
+run_cases

@@ -20,14 +20,6 @@ recorded() {
 		'$1 == kernel && $2 == name { print $3 }' "$TABLE"
 }
 
-counted() {
-	python3 -IS -c 'import json, sys
-for line in open(sys.argv[1]):
-    one = json.loads(line)
-    if one["workload"] == sys.argv[2]:
-        print(round(one["ns"]))' "$WORK/counted" "$1"
-}
-
 count_all() {
 	[[ $DRIVER == rust_loop ]] || skip "nothing is recorded for the C driver"
 	env -C / BENCH_PEERS=rust_loop python3 -S "$TESTS/../bench/measure.py" instructions 1 \
@@ -37,18 +29,18 @@ count_all() {
 not_more() {
 	local limit now
 	[[ -s $WORK/counted ]] || skip "nothing has been counted"
-	now=$(counted "$1")
-	tell "$(uname -r) | $1 | $now"
+	now=$("$PROGRAMS/measured_ns.py" "$WORK/counted" "$1")
+	report "$(uname -r) | $1 | $now"
 	limit=$(recorded "$1")
 	[[ -n $limit ]] || skip "nothing is recorded for this kernel"
 	((100 * now <= MOST_PERCENT * limit)) || fail "$now instructions, recorded are $limit"
 }
 
-it "they can be counted" count_all
+test_case "they can be counted" count_all
 for name in "null_blk, direct, QD32" "tmpfs read, buffered, QD16" "tmpfs write, buffered, QD16" \
 	"null_blk, direct, QD32, on a busy processor" "null_blk, direct, QD32, 1 cgroups" "null_blk, direct, QD32, 1000 cgroups" \
 	"attach and detach"; do
-	it "$name" not_more "$name"
+	test_case "$name" not_more "$name"
 done
 
-run
+run_cases

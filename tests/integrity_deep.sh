@@ -9,6 +9,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$TESTS/deep.bash"
 
-it "$LEVELS levels, direct" deep
+test_case "$LEVELS levels, direct" deep
 
-run
+run_cases

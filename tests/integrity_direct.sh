@@ -8,6 +8,7 @@
 # changes.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 # MiB, of which a quarter must be some. The debug kernel is several times slower;
 # the behaviours are the same.
@@ -32,8 +33,8 @@ filesystem() {
 	[[ -e $WORK/$1.made ]] || "${@:3}" "$2" >/dev/null
 	touch "$WORK/$1.made"
 	mount -t "$1" "$2" "$WORK/$1"
-	defer "umount $WORK/$1"
-	defer "rm -f $WORK/$1/image"
+	defer umount "$WORK/$1"
+	defer rm -f "$WORK/$1/image"
 }
 
 # direct KIND [losetup options]: the device reads and writes such a file directly.
@@ -43,7 +44,7 @@ direct() {
 	ensure_driver
 	backing "$kind"
 	attach "${DEV}0" --direct-io=on "$@" "$FILE"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
 }
 
 fio_verify() {
@@ -62,32 +63,17 @@ verify() {
 	detach "${DEV}0"
 }
 
-# How much of a file the page cache holds.
-pages_in_memory() {
-	python3 - "$1" <<-PYTHON
-		import ctypes, mmap, sys
-		with open(sys.argv[1], "r+b") as file:
-		    map = mmap.mmap(file.fileno(), 0)
-		pages = (ctypes.c_ubyte * (len(map) // mmap.PAGESIZE))()
-		place = ctypes.addressof(ctypes.c_char.from_buffer(map))
-		libc = ctypes.CDLL(None, use_errno=True)
-		if libc.mincore(ctypes.c_void_p(place), ctypes.c_size_t(len(map)), pages):
-		    sys.exit("mincore: errno %d" % ctypes.get_errno())
-		print(sum(page & 1 for page in pages))
-	PYTHON
-}
-
 # ext4 says of such a file that it takes no direct I/O, and takes it.
 journalled() {
 	ensure_driver
 	mkdir -p "$WORK/journalled"
 	mkfs.ext4 -q -F /dev/vdd
 	mount -o data=journal /dev/vdd "$WORK/journalled"
-	defer "umount $WORK/journalled"
+	defer umount "$WORK/journalled"
 	truncate -s 16M "$WORK/journalled/image"
 	attach "${DEV}0" --direct-io=on "$WORK/journalled/image"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
-	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" \
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/logical_block_size)" \
 		"$(sysfs_attr /dev/vdd queue/logical_block_size)" "block size"
 	fio_verify --rw=randwrite --bsrange=4k-64k --size="$((amount / 4))M"
 	detach "${DEV}0"
@@ -98,10 +84,10 @@ not_cached() {
 	direct ext4
 	dd if=/dev/urandom of="${DEV}0" bs=1M count=8 oflag=direct status=none
 	dd if="${DEV}0" of=/dev/null bs=1M count=8 iflag=direct status=none
-	same "$(pages_in_memory "$FILE")" 0 "pages of the file in memory"
+	expect_equal "$("$PROGRAMS/pages_in_memory.py" "$FILE")" 0 "pages of the file in memory"
 	losetup --direct-io=off "${DEV}0"
 	dd if="${DEV}0" of=/dev/null bs=1M count=8 iflag=direct status=none
-	(($(pages_in_memory "$FILE") >= 2048)) || fail "not read through the page cache"
+	(($("$PROGRAMS/pages_in_memory.py" "$FILE") >= 2048)) || fail "not read through the page cache"
 	detach "${DEV}0"
 }
 
@@ -119,7 +105,7 @@ merged() {
 	direct ext4
 	local before after stat=/sys/block/${PREFIX}0/stat
 	random_file "$WORK/data" 8M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	before=$(awk '{ print $6 }' "$stat")
 	dd if="$WORK/data" of="${DEV}0" bs=1M conv=fsync status=none
 	after=$(awk '{ print $6 }' "$stat")
@@ -134,12 +120,12 @@ toggled() {
 	fio_verify --rw=randwrite --bsrange=4k-64k --loops=2 --time_based=0 &
 	local fio=$! mode=0 changes=0
 	while kill -0 "$fio" 2>/dev/null; do
-		expect ok loopctl set-direct-io "${DEV}0" "$mode"
+		expect loopctl set-direct-io "${DEV}0" "$mode" = ok
 		mode=$((1 - mode)) changes=$((changes + 1))
 		nap
 	done
 	wait "$fio"
-	note "$changes changes"
+	echo "$changes changes"
 	((changes >= 4)) || fail "the mode was changed $changes times only"
 	detach "${DEV}0"
 }
@@ -149,14 +135,14 @@ truncated() {
 	need_rust_loop
 	direct "$1"
 	random_file "$WORK/data" 2M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	dd if="$WORK/data" of="${DEV}0" bs=1M seek=7 oflag=direct status=none
 	truncate -s $(((8 << 20) - 4096 + 100)) "$FILE"
-	must_fail dd if="${DEV}0" of="$WORK/read" bs=512K skip=15 count=1 iflag=direct status=none
-	(($(awk '$1 == "deferred" { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary") > 0)) ||
+	expect_failure dd if="${DEV}0" of="$WORK/read" bs=512K skip=15 count=1 iflag=direct status=none
+	(($(summary_field "${DEV}0" deferred) > 0)) ||
 		fail "nothing was deferred"
 	dd if="${DEV}0" of="$WORK/read" bs=4K skip=$(((7 << 20) / 4096)) count=255 iflag=direct status=none
-	defer 'rm -f "$WORK/read"'
+	defer rm -f "$WORK/read"
 	cmp -n $((255 * 4096)) "$WORK/data" "$WORK/read"
 	# Writing makes it as long as it was.
 	dd if="$WORK/data" of="${DEV}0" bs=1M seek=7 oflag=direct status=none
@@ -171,12 +157,12 @@ refused() {
 	ensure_driver
 	truncate -s 8M "$WORK/image"
 	random_file "$WORK/data" 64K
-	defer 'rm -f "$WORK/image" "$WORK/data"'
+	defer rm -f "$WORK/image" "$WORK/data"
 	attach "${DEV}1" "$WORK/image"
 	attach "${DEV}0" --direct-io=on "${DEV}1"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
-	expect ok loopctl set-block-size "${DEV}1" 4096
-	must_fail dd if="${DEV}1" of=/dev/null bs=512 count=1 iflag=direct status=none
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect loopctl set-block-size "${DEV}1" 4096 = ok
+	expect_failure dd if="${DEV}1" of=/dev/null bs=512 count=1 iflag=direct status=none
 	dd if="$WORK/data" of="${DEV}0" bs=512 seek=3 oflag=direct status=none
 	dd if="${DEV}0" bs=512 skip=3 count=128 iflag=direct status=none | cmp - "$WORK/data"
 	sync "${DEV}0"
@@ -191,7 +177,7 @@ slow_disk() {
 	need_module dm-delay
 	dmsetup create slow --table "0 8192 delay /dev/vdd 0 0 /dev/vdd 0 500"
 	udevadm settle
-	defer "wait_until 10 dmsetup remove slow 2>/dev/null"
+	defer remove_mapping slow
 }
 
 # trace_slow: from now on slow_is_writing tells whether a write has been submitted to it.
@@ -201,7 +187,7 @@ trace_slow() {
 	mountpoint -q "$trace" || mount -t tracefs none "$trace"
 	echo "dev == $((dev))" >"$trace/events/block/block_bio_queue/filter"
 	echo >"$trace/trace"
-	defer "echo 0 >$trace/events/block/block_bio_queue/enable"
+	defer write_file "$trace/events/block/block_bio_queue/enable" 0
 	echo 1 >"$trace/events/block/block_bio_queue/enable"
 }
 
@@ -215,7 +201,7 @@ make_stale() {
 	local writer
 	random_file "$WORK/old" 4K
 	random_file "$WORK/new" 4K
-	defer 'rm -f "$WORK/old" "$WORK/new"'
+	defer rm -f "$WORK/old" "$WORK/new"
 	dd if="$WORK/old" of="$1" oflag=direct bs=4k status=none
 	trace_slow
 	dd if="$WORK/new" of="${DEV}0" oflag=direct bs=4k status=none &
@@ -235,8 +221,8 @@ stale_store() {
 	slow_disk
 	attach "${DEV}1" --direct-io=on /dev/mapper/slow
 	attach "${DEV}0" --direct-io=on "${DEV}1"
-	expect ok loopctl set-block-size "${DEV}1" 4096
-	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size"
+	expect loopctl set-block-size "${DEV}1" 4096 = ok
+	expect_equal "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "block size"
 	make_stale "${DEV}1"
 }
 
@@ -277,11 +263,11 @@ priority() {
 	mountpoint -q "$trace" || mount -t tracefs none "$trace"
 	echo "dev == $(((dev[0] << 20) | dev[1]))" >"$trace/events/block/block_rq_issue/filter"
 	echo >"$trace/trace"
-	defer "echo 0 >$trace/events/block/block_rq_issue/enable"
+	defer write_file "$trace/events/block/block_rq_issue/enable" 0
 	echo 1 >"$trace/events/block/block_rq_issue/enable"
 	ionice -c realtime -n 3 dd if="${DEV}0" of=/dev/null bs=4k count=8 iflag=direct status=none
 	grep block_rq_issue "$trace/trace" >"$WORK/trace"
-	same "$(grep -c ' rt,[0-9]*,3 ' "$WORK/trace")" 8 "reads with the priority"
+	expect_equal "$(grep -c ' rt,[0-9]*,3 ' "$WORK/trace")" 8 "reads with the priority"
 	detach "${DEV}0"
 }
 
@@ -290,47 +276,47 @@ impossible() {
 	ensure_driver
 	mkdir -p "$WORK/ramfs"
 	mount -t ramfs ramfs "$WORK/ramfs"
-	defer 'umount "$WORK/ramfs"'
+	defer umount "$WORK/ramfs"
 	truncate -s 48M "$WORK/ramfs/image"
-	expect ok loopctl configure "${DEV}0" "$WORK/ramfs/image" --flags 16
-	defer 'clear_quietly "${DEV}0"'
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 "direct I/O"
+	expect loopctl configure "${DEV}0" "$WORK/ramfs/image" --flags 16 = ok
+	defer detach_by_ioctl_quietly "${DEV}0"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 0 "direct I/O"
 	fio_verify --rw=randwrite --bs=4k --size=$((amount / 2))M
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
-it "the backing file is not cached" not_cached
+test_case "the backing file is not cached" not_cached
 for kind in ext4 xfs device tmpfs; do
-	it "$kind, 4 KiB at random, 16 at once" verify $kind 512 0 --rw=randwrite --bs=4k \
+	test_case "$kind, 4 KiB at random, 16 at once" verify $kind 512 0 --rw=randwrite --bs=4k \
 		--size=$((amount / 2))M
-	it "$kind, mixed sizes to 2 MiB" verify $kind 512 0 --rw=randwrite --bsrange=512-2M \
+	test_case "$kind, mixed sizes to 2 MiB" verify $kind 512 0 --rw=randwrite --bsrange=512-2M \
 		--blockalign=512
 done
-it "blocks of 4 KiB, offset" verify ext4 4096 1M --rw=randwrite --bs=4k --size=$((amount / 4))M
-it "offset of one block" verify device 512 512 --rw=write --bsrange=512-64k --blockalign=512
+test_case "blocks of 4 KiB, offset" verify ext4 4096 1M --rw=randwrite --bs=4k --size=$((amount / 4))M
+test_case "offset of one block" verify device 512 512 --rw=write --bsrange=512-64k --blockalign=512
 for depth in 1 4 128; do
-	it "$depth at once" verify ext4 512 0 --rw=randwrite --bs=8k --iodepth=$depth \
+	test_case "$depth at once" verify ext4 512 0 --rw=randwrite --bs=8k --iodepth=$depth \
 		--size=$((amount / 2))M
 done
-it "registered buffers" verify ext4 512 0 --rw=randwrite --bsrange=4k-512k --fixedbufs=1
-it "buffers that begin within a page" verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
+test_case "registered buffers" verify ext4 512 0 --rw=randwrite --bsrange=4k-512k --fixedbufs=1
+test_case "buffers that begin within a page" verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
 	--iomem_align=512
-it "four writers at once" verify ext4 512 0 --rw=randwrite --bs=16k --numjobs=4 \
+test_case "four writers at once" verify ext4 512 0 --rw=randwrite --bs=16k --numjobs=4 \
 	--size=$((amount / 4))M --offset_increment=12M
-it "mixed trims" verify ext4 512 0 --rw=randtrimwrite --bs=4k --size=$((amount / 4))M
-it "scattered vectors, discards in between" vectors ext4
-it "scattered vectors, split at 28 KiB" vectors xfs 28
-it "requests merged from many bios" merged
-it "the mode changes under load, ext4" toggled ext4
-it "the mode changes under load, device" toggled device
-it "the file has been truncated, ext4" truncated ext4
-it "the file has been truncated, xfs" truncated xfs
-it "the disk below refuses" refused
-it "a read that the disk refuses finds what was written past a page cache that is older" stale_refused_read
-it "a write that the disk refuses keeps what was written beside it past such a page cache" stale_refused_write
-it "turning direct I/O off, reads find what was written past such a page cache" stale_mode_change
-it "the I/O priority is passed on" priority
-it "a file that goes through its page cache all the same" journalled
-it "no direct I/O on ramfs" impossible
+test_case "mixed trims" verify ext4 512 0 --rw=randtrimwrite --bs=4k --size=$((amount / 4))M
+test_case "scattered vectors, discards in between" vectors ext4
+test_case "scattered vectors, split at 28 KiB" vectors xfs 28
+test_case "requests merged from many bios" merged
+test_case "the mode changes under load, ext4" toggled ext4
+test_case "the mode changes under load, device" toggled device
+test_case "the file has been truncated, ext4" truncated ext4
+test_case "the file has been truncated, xfs" truncated xfs
+test_case "the disk below refuses" refused
+test_case "a read that the disk refuses finds what was written past a page cache that is older" stale_refused_read
+test_case "a write that the disk refuses keeps what was written beside it past such a page cache" stale_refused_write
+test_case "turning direct I/O off, reads find what was written past such a page cache" stale_mode_change
+test_case "the I/O priority is passed on" priority
+test_case "a file that goes through its page cache all the same" journalled
+test_case "no direct I/O on ramfs" impossible
 
-run
+run_cases

@@ -14,7 +14,7 @@ amount=24
 verify() {
 	ensure_driver
 	truncate -s 64M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	fio --name=verify --filename="${DEV}0" --ioengine=libaio --iodepth=16 \
 		--direct=1 --verify=crc32c --verify_fatal=1 --verify_state_save=0 \
@@ -28,10 +28,10 @@ verify() {
 verify_4k() {
 	ensure_driver
 	truncate -s 16M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" --sector-size 4096 "$WORK/image"
-	expect 4096 blockdev --getss "${DEV}0"
-	must_fail dd if="${DEV}0" of=/dev/null bs=512 count=1 iflag=direct status=none
+	expect blockdev --getss "${DEV}0" = 4096
+	expect_failure dd if="${DEV}0" of=/dev/null bs=512 count=1 iflag=direct status=none
 	fio --name=verify --filename="${DEV}0" --ioengine=libaio --iodepth=8 \
 		--direct=1 --verify=crc32c --verify_fatal=1 --verify_state_save=0 \
 		--rw=randwrite --bs=4k --size=2M --output="$WORK/fio"
@@ -39,17 +39,17 @@ verify_4k() {
 }
 
 for order in write randwrite; do
-	it "$order, 512 bytes" verify --rw=$order --bs=512 --size=$((amount * 64))k
-	it "$order, 4 KiB" verify --rw=$order --bs=4k --size=$((amount / 2))M
-	it "$order, 64 KiB" verify --rw=$order --bs=64k
-	it "$order, 1 MiB" verify --rw=$order --bs=1M
+	test_case "$order, 512 bytes" verify --rw=$order --bs=512 --size=$((amount * 64))k
+	test_case "$order, 4 KiB" verify --rw=$order --bs=4k --size=$((amount / 2))M
+	test_case "$order, 64 KiB" verify --rw=$order --bs=64k
+	test_case "$order, 1 MiB" verify --rw=$order --bs=1M
 done
-it "mixed sizes 512 bytes to 1 MiB" verify --rw=randwrite --bsrange=512-1M --blockalign=512
-it "mixed trims" verify --rw=randtrimwrite --bs=4k --size=$((amount / 2))M
-it "through the page cache with fsync" verify --rw=randwrite --bs=4k \
+test_case "mixed sizes 512 bytes to 1 MiB" verify --rw=randwrite --bsrange=512-1M --blockalign=512
+test_case "mixed trims" verify --rw=randtrimwrite --bs=4k --size=$((amount / 2))M
+test_case "through the page cache with fsync" verify --rw=randwrite --bs=4k \
 	--direct=0 --ioengine=psync --iodepth=1 --fsync=64 --size=$((amount / 2))M
-it "four writers at once" verify --rw=randwrite --bs=16k --numjobs=4 \
+test_case "four writers at once" verify --rw=randwrite --bs=16k --numjobs=4 \
 	--size=$((amount / 4))M --offset_increment=16M
-it "4 KiB logical blocks" verify_4k
+test_case "4 KiB logical blocks" verify_4k
 
-run
+run_cases

@@ -11,18 +11,7 @@ files=200
 [[ $KERNEL == stock ]] || files=60
 
 populate() {
-	python3 - "$1" "$files" <<-'PYTHON'
-		import os, random, sys
-		top, count = sys.argv[1], int(sys.argv[2])
-		rng = random.Random(3)
-		for i in range(count):
-		    directory = f"{top}/{i % 10}"
-		    os.makedirs(directory, exist_ok=True)
-		    with open(f"{directory}/{i}", "wb") as file:
-		        file.write(rng.randbytes(i * i * 17 % 60000 + i))
-		for i in range(0, count, 7):
-		    os.unlink(f"{top}/{i % 10}/{i}")
-	PYTHON
+	"$PROGRAMS/populate.py" "$1" "$files"
 	random_file "$1/large" 6M
 	ln -s large "$1/link"
 	ln "$1/large" "$1/hard"
@@ -41,10 +30,10 @@ filesystem() {
 	ensure_driver
 	truncate -s 320M "$WORK/image"
 	mkdir -p "$WORK/mnt"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	"mkfs.$type" -q "${DEV}0"
-	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'
+	defer unmount_quietly "$WORK/mnt"
 	mount "${DEV}0" "$WORK/mnt"
 	populate "$WORK/mnt"
 	sums "$WORK/mnt" >"$WORK/sums"
@@ -62,7 +51,7 @@ filesystem() {
 	detach "${DEV}1"
 }
 
-it "ext4: populate, fsck, attach again, same contents" filesystem ext4 "fsck.ext4 -fn"
-it "xfs: populate, repair -n, attach again, same contents" filesystem xfs "xfs_repair -n"
+test_case "ext4: populate, fsck, attach again, same contents" filesystem ext4 "fsck.ext4 -fn"
+test_case "xfs: populate, repair -n, attach again, same contents" filesystem xfs "xfs_repair -n"
 
-run
+run_cases

@@ -6,10 +6,11 @@
 # The device shows exactly the part of the file it was asked to show.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 image() {
 	random_file "$WORK/image" "$1"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 }
 
 # window FILE-SIZE OFFSET SIZELIMIT SECTORS
@@ -18,11 +19,11 @@ window() {
 	ensure_driver
 	image "$size"
 	attach "${DEV}0" -o "$offset" --sizelimit "$limit" "$WORK/image"
-	same "$(sectors "${DEV}0")" "$want" "sectors"
-	same "$(sysfs_attr "${DEV}0" loop/offset)" "$offset" "loop/offset"
-	same "$(sysfs_attr "${DEV}0" loop/sizelimit)" "$limit" "loop/sizelimit"
+	expect_equal "$(sectors "${DEV}0")" "$want" "sectors"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/offset)" "$offset" "loop/offset"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/sizelimit)" "$limit" "loop/sizelimit"
 	tail -c +$((offset + 1)) "$WORK/image" | head -c $((want * 512)) >"$WORK/part"
-	defer 'rm -f "$WORK/part"'
+	defer rm -f "$WORK/part"
 	cmp "$WORK/part" "${DEV}0"
 	detach "${DEV}0"
 }
@@ -35,19 +36,19 @@ block_window() {
 	shift 3
 	ensure_driver
 	image "$size"
-	defer 'clear_quietly "${DEV}0"'
-	expect ok loopctl configure "${DEV}0" "$WORK/image" --block-size "$block" "$@"
-	same "$(sectors "${DEV}0")" "$want" "sectors"
+	defer detach_by_ioctl_quietly "${DEV}0"
+	expect loopctl configure "${DEV}0" "$WORK/image" --block-size "$block" "$@" = ok
+	expect_equal "$(sectors "${DEV}0")" "$want" "sectors"
 	offset=$(sysfs_attr "${DEV}0" loop/offset)
 	tail -c +$((offset + 1)) "$WORK/image" | head -c $((want * 512)) >"$WORK/part"
-	defer 'rm -f "$WORK/part"'
+	defer rm -f "$WORK/part"
 	cmp "$WORK/part" "${DEV}0"
 	# The last sector can be written, past the page cache and through it.
 	dd if=/dev/zero of="${DEV}0" bs="$block" seek=$((want * 512 / block - 1)) count=1 \
 		oflag=direct conv=notrunc,fsync status=none
 	dd if=/dev/zero of="${DEV}0" bs=512 seek=$((want - 1)) count=1 conv=notrunc,fsync status=none
 	blkid -p "${DEV}0" || true
-	same "$(log_count "error on dev ${PREFIX}0")" 0 "errors in the log"
+	expect_equal "$(log_count "error on dev ${PREFIX}0")" 0 "errors in the log"
 	detach "${DEV}0"
 }
 
@@ -57,23 +58,23 @@ blocks_change() {
 	ensure_driver
 	image 1050112
 	attach "${DEV}0" "$WORK/image"
-	same "$(sectors "${DEV}0")" 2051 "sectors"
-	expect ok loopctl set-block-size "${DEV}0" 4096
-	same "$(sectors "${DEV}0")" 2048 "sectors, 4096-byte blocks"
-	expect ok loopctl set-status "${DEV}0" --offset 512
-	same "$(sectors "${DEV}0")" 2048 "sectors at offset 512"
-	expect ok loopctl set-status "${DEV}0" --offset 2048
-	same "$(sectors "${DEV}0")" 2040 "sectors at offset 2048"
-	expect ok loopctl set-status "${DEV}0" --sizelimit 100000
-	same "$(sectors "${DEV}0")" 192 "sectors of 100000 bytes"
-	expect ok loopctl set-status "${DEV}0"
+	expect_equal "$(sectors "${DEV}0")" 2051 "sectors"
+	expect loopctl set-block-size "${DEV}0" 4096 = ok
+	expect_equal "$(sectors "${DEV}0")" 2048 "sectors, 4096-byte blocks"
+	expect loopctl set-status "${DEV}0" --offset 512 = ok
+	expect_equal "$(sectors "${DEV}0")" 2048 "sectors at offset 512"
+	expect loopctl set-status "${DEV}0" --offset 2048 = ok
+	expect_equal "$(sectors "${DEV}0")" 2040 "sectors at offset 2048"
+	expect loopctl set-status "${DEV}0" --sizelimit 100000 = ok
+	expect_equal "$(sectors "${DEV}0")" 192 "sectors of 100000 bytes"
+	expect loopctl set-status "${DEV}0" = ok
 	truncate -s 1056767 "$WORK/image"
-	expect ok loopctl set-capacity "${DEV}0"
-	same "$(sectors "${DEV}0")" 2056 "sectors of 1056767 bytes"
-	expect ok loopctl set-block-size "${DEV}0" 1024
-	same "$(sectors "${DEV}0")" 2062 "sectors, 1024-byte blocks"
-	expect ok loopctl set-block-size "${DEV}0" 512
-	same "$(sectors "${DEV}0")" 2063 "sectors, 512-byte blocks"
+	expect loopctl set-capacity "${DEV}0" = ok
+	expect_equal "$(sectors "${DEV}0")" 2056 "sectors of 1056767 bytes"
+	expect loopctl set-block-size "${DEV}0" 1024 = ok
+	expect_equal "$(sectors "${DEV}0")" 2062 "sectors, 1024-byte blocks"
+	expect loopctl set-block-size "${DEV}0" 512 = ok
+	expect_equal "$(sectors "${DEV}0")" 2063 "sectors, 512-byte blocks"
 	detach "${DEV}0"
 }
 
@@ -84,10 +85,10 @@ blocks_of_another_file() {
 	image 1050112
 	random_file "$WORK/other" 1048576
 	random_file "$WORK/small" 1048064
-	defer 'rm -f "$WORK/other" "$WORK/small"'
+	defer rm -f "$WORK/other" "$WORK/small"
 	attach "${DEV}0" -r -b 4096 "$WORK/image"
-	expect EINVAL loopctl change-fd "${DEV}0" "$WORK/small"
-	expect ok loopctl change-fd "${DEV}0" "$WORK/other"
+	expect loopctl change-fd "${DEV}0" "$WORK/small" = EINVAL
+	expect loopctl change-fd "${DEV}0" "$WORK/other" = ok
 	cmp "$WORK/other" "${DEV}0"
 	detach "${DEV}0"
 }
@@ -97,10 +98,10 @@ write_window() {
 	image 1M
 	cp "$WORK/image" "$WORK/model"
 	random_file "$WORK/data" 64K
-	defer 'rm -f "$WORK/model" "$WORK/data"'
+	defer rm -f "$WORK/model" "$WORK/data"
 	attach "${DEV}0" -o 1536 --sizelimit 65536 "$WORK/image"
 	dd if="$WORK/data" of="${DEV}0" bs=64K oflag=direct conv=fsync status=none
-	must_fail dd if=/dev/zero of="${DEV}0" bs=512 seek=128 count=1 oflag=direct status=none
+	expect_failure dd if=/dev/zero of="${DEV}0" bs=512 seek=128 count=1 oflag=direct status=none
 	detach "${DEV}0"
 	dd if="$WORK/data" of="$WORK/model" bs=512 seek=3 conv=notrunc status=none
 	cmp "$WORK/model" "$WORK/image"
@@ -109,10 +110,10 @@ write_window() {
 empty() {
 	ensure_driver
 	: >"$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
-	same "$(sectors "${DEV}0")" 0 "sectors"
-	same "$(wc -c <"${DEV}0")" 0 "bytes read"
+	expect_equal "$(sectors "${DEV}0")" 0 "sectors"
+	expect_equal "$(wc -c <"${DEV}0")" 0 "bytes read"
 	detach "${DEV}0"
 }
 
@@ -122,15 +123,15 @@ read_only() {
 	local before
 	before=$(checksum "$WORK/image")
 	attach "${DEV}0" -r "$WORK/image"
-	same "$(sysfs_attr "${DEV}0" ro)" 1 "ro"
-	must_fail dd if=/dev/zero of="${DEV}0" bs=4k count=1 oflag=direct status=none
-	must_fail blkdiscard -f "${DEV}0"
-	must_fail blkdiscard -fz "${DEV}0"
+	expect_equal "$(sysfs_attr "${DEV}0" ro)" 1 "ro"
+	expect_failure dd if=/dev/zero of="${DEV}0" bs=4k count=1 oflag=direct status=none
+	expect_failure blkdiscard -f "${DEV}0"
+	expect_failure blkdiscard -fz "${DEV}0"
 	cmp "$WORK/image" "${DEV}0"
 	detach "${DEV}0"
-	same "$(checksum "$WORK/image")" "$before" "checksum of the image"
+	expect_equal "$(checksum "$WORK/image")" "$before" "checksum of the image"
 	attach "${DEV}0" "$WORK/image"
-	same "$(sysfs_attr "${DEV}0" ro)" 0 "ro of a later attach"
+	expect_equal "$(sysfs_attr "${DEV}0" ro)" 0 "ro of a later attach"
 	detach "${DEV}0"
 }
 
@@ -138,10 +139,10 @@ read_only() {
 read_only_file() {
 	ensure_driver
 	image 1M
-	defer 'detach_quietly "${DEV}0"'
-	expect ok loopctl configure "${DEV}0" "$WORK/image" --file-mode ro
-	same "$(sysfs_attr "${DEV}0" ro)" 1 "ro"
-	must_fail dd if=/dev/zero of="${DEV}0" bs=4k count=1 oflag=direct status=none
+	defer detach_quietly "${DEV}0"
+	expect loopctl configure "${DEV}0" "$WORK/image" --file-mode ro = ok
+	expect_equal "$(sysfs_attr "${DEV}0" ro)" 1 "ro"
+	expect_failure dd if=/dev/zero of="${DEV}0" bs=4k count=1 oflag=direct status=none
 	detach "${DEV}0"
 }
 
@@ -151,34 +152,34 @@ truncated() {
 	ensure_driver
 	image 1M
 	cp "$WORK/image" "$WORK/model"
-	defer 'rm -f "$WORK/model"'
+	defer rm -f "$WORK/model"
 	attach "${DEV}0" "$WORK/image"
 	truncate -s 522752 "$WORK/image"
 	dd if="${DEV}0" bs=512 count=1021 iflag=direct status=none |
 		cmp -n 522752 - "$WORK/model"
-	must_fail dd if="${DEV}0" of=/dev/null bs=4k skip=200 count=1 iflag=direct status=none
-	must_fail dd if="${DEV}0" of=/dev/null bs=64k skip=7 count=1 iflag=direct status=none
+	expect_failure dd if="${DEV}0" of=/dev/null bs=4k skip=200 count=1 iflag=direct status=none
+	expect_failure dd if="${DEV}0" of=/dev/null bs=64k skip=7 count=1 iflag=direct status=none
 	detach "${DEV}0"
 }
 
-it "whole file" window 1M 0 0 2048
-it "file of an odd size" window 1000001 0 0 1953
-it "file smaller than a sector" window 300 0 0 0
-it "empty file" empty
-it "offset" window 1M 4096 0 2040
-it "offset not a multiple of the sector" window 1M 1000 0 2046
-it "size limit" window 1M 0 100000 195
-it "offset and size limit" window 1M 512 8192 16
-it "size limit beyond the end" window 1M 4096 99999999 2040
-it "offset beyond the end" window 64K 1048576 0 0
-it "whole blocks of 4096 bytes" block_window 1050112 4096 2048
-it "whole blocks of 1024 bytes at an odd offset" block_window 1050112 1024 2048 --offset 1000
-it "whole blocks within a size limit" block_window 1M 4096 192 --sizelimit 100000
-it "whole blocks after a change of size or blocks" blocks_change
-it "whole blocks of another file" blocks_of_another_file
-it "writes stay inside the window" write_window
-it "read-only attach" read_only
-it "read-only backing file descriptor" read_only_file
-it "file truncated while attached" truncated
+test_case "whole file" window 1M 0 0 2048
+test_case "file of an odd size" window 1000001 0 0 1953
+test_case "file smaller than a sector" window 300 0 0 0
+test_case "empty file" empty
+test_case "offset" window 1M 4096 0 2040
+test_case "offset not a multiple of the sector" window 1M 1000 0 2046
+test_case "size limit" window 1M 0 100000 195
+test_case "offset and size limit" window 1M 512 8192 16
+test_case "size limit beyond the end" window 1M 4096 99999999 2040
+test_case "offset beyond the end" window 64K 1048576 0 0
+test_case "whole blocks of 4096 bytes" block_window 1050112 4096 2048
+test_case "whole blocks of 1024 bytes at an odd offset" block_window 1050112 1024 2048 --offset 1000
+test_case "whole blocks within a size limit" block_window 1M 4096 192 --sizelimit 100000
+test_case "whole blocks after a change of size or blocks" blocks_change
+test_case "whole blocks of another file" blocks_of_another_file
+test_case "writes stay inside the window" write_window
+test_case "read-only attach" read_only
+test_case "read-only backing file descriptor" read_only_file
+test_case "file truncated while attached" truncated
 
-run
+run_cases

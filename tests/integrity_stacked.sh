@@ -11,10 +11,10 @@
 # pattern_survives TOP BOTTOM-FILE: written at the top, found at the bottom.
 pattern_survives() {
 	random_file "$WORK/data" 4M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	dd if="$WORK/data" of="$1" bs=64K oflag=direct conv=fsync status=none
 	cmp -n 4194304 "$WORK/data" "$2"
-	same "$(dd if="$1" bs=64K count=64 iflag=direct status=none | sha256sum)" \
+	expect_equal "$(dd if="$1" bs=64K count=64 iflag=direct status=none | sha256sum)" \
 		"$(checksum "$WORK/data")" "checksum"
 	mkfs.ext4 -q "$1"
 	mkdir -p "$WORK/mnt"
@@ -29,14 +29,14 @@ pattern_survives() {
 on_disk() {
 	ensure_driver
 	attach "${DEV}0" /dev/vdb
-	same "$(sectors "${DEV}0")" "$(sectors /dev/vdb)" "sectors"
+	expect_equal "$(sectors "${DEV}0")" "$(sectors /dev/vdb)" "sectors"
 	random_file "$WORK/data" 4M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	dd if="$WORK/data" of="${DEV}0" bs=64K oflag=direct conv=fsync status=none
-	same "$(dd if="${DEV}0" bs=64K count=64 iflag=direct status=none | sha256sum)" \
+	expect_equal "$(dd if="${DEV}0" bs=64K count=64 iflag=direct status=none | sha256sum)" \
 		"$(checksum "$WORK/data")" "checksum through the loop"
 	detach "${DEV}0"
-	same "$(dd if=/dev/vdb bs=64K count=64 iflag=direct status=none | sha256sum)" \
+	expect_equal "$(dd if=/dev/vdb bs=64K count=64 iflag=direct status=none | sha256sum)" \
 		"$(checksum "$WORK/data")" "checksum of the disk"
 }
 
@@ -46,7 +46,7 @@ stack() {
 	ensure_driver
 	[[ "$*" != */dev/loop* || $DRIVER == loop ]] || modprobe loop max_loop=4
 	truncate -s 48M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	for dev in "$@"; do
 		attach "$dev" "$below"
 		below=$dev
@@ -63,12 +63,12 @@ mixed() {
 offset_on_offset() {
 	ensure_driver
 	random_file "$WORK/image" 1M
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" -o 4096 "$WORK/image"
 	attach "${DEV}1" -o 8192 --sizelimit 65536 "${DEV}0"
 	tail -c +12289 "$WORK/image" | head -c 65536 | cmp - "${DEV}1"
 	# The lower one is in use by the upper one.
-	same "$(sectors "${DEV}1")" 128 "sectors"
+	expect_equal "$(sectors "${DEV}1")" 128 "sectors"
 	detach "${DEV}1"
 	detach "${DEV}0"
 }
@@ -77,27 +77,27 @@ offset_on_offset() {
 lower_detached() {
 	ensure_driver
 	truncate -s 8M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	attach "${DEV}1" "${DEV}0"
 	losetup -d "${DEV}0"
 	udevadm settle
 	is_bound "${DEV}0" || fail "the lower device went away"
 	random_file "$WORK/data" 1M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	dd if="$WORK/data" of="${DEV}1" bs=64K oflag=direct conv=fsync status=none
 	cmp -n 1048576 "$WORK/data" "$WORK/image"
 	detach "${DEV}1"
 	wait_until 10 is_unbound "${DEV}0" || fail "the lower device is still bound"
 }
 
-it "on a disk" on_disk
-it "a loop on a loop" stack "${DEV}0" "${DEV}1"
-it "four levels" stack "${DEV}0" "${DEV}1" "${DEV}2" "${DEV}3"
-it "$LEVELS levels, direct" deep
-it "$PREFIX on the C driver's loop" mixed /dev/loop0 "${DEV}0"
-it "the C driver's loop on $PREFIX" mixed "${DEV}0" /dev/loop0
-it "windows of windows" offset_on_offset
-it "lower device detached under the upper one" lower_detached
+test_case "on a disk" on_disk
+test_case "a loop on a loop" stack "${DEV}0" "${DEV}1"
+test_case "four levels" stack "${DEV}0" "${DEV}1" "${DEV}2" "${DEV}3"
+test_case "$LEVELS levels, direct" deep
+test_case "$PREFIX on the C driver's loop" mixed /dev/loop0 "${DEV}0"
+test_case "the C driver's loop on $PREFIX" mixed "${DEV}0" /dev/loop0
+test_case "windows of windows" offset_on_offset
+test_case "lower device detached under the upper one" lower_detached
 
-run
+run_cases

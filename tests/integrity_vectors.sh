@@ -11,7 +11,7 @@
 scattered() {
 	ensure_driver
 	truncate -s 8M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	echo "$1" >"/sys/block/${PREFIX}0/queue/max_sectors_kb"
 	"$PROGRAMS/vecio.py" "${DEV}0" "$WORK/image"
@@ -25,7 +25,7 @@ merged() {
 	local stat before after
 	truncate -s 8M "$WORK/image"
 	random_file "$WORK/data" 8M
-	defer 'rm -f "$WORK/image" "$WORK/data"'
+	defer rm -f "$WORK/image" "$WORK/data"
 	attach "${DEV}0" "$WORK/image"
 	stat=/sys/block/${PREFIX}0/stat
 	before=$(awk '{ print $6 }' "$stat")
@@ -38,8 +38,8 @@ merged() {
 	detach "${DEV}0"
 }
 
-it "scattered vectors, requests of 1280 KiB" scattered 1280
-it "scattered vectors, requests split at 28 KiB" scattered 28
-it "requests merged from many bios" merged
+test_case "scattered vectors, requests of 1280 KiB" scattered 1280
+test_case "scattered vectors, requests split at 28 KiB" scattered 28
+test_case "requests merged from many bios" merged
 
-run
+run_cases

@@ -6,6 +6,7 @@
 # Another backing file for a read-only device in use: LOOP_CHANGE_FD.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 READ_ONLY=1
 PARTSCAN=8
@@ -23,8 +24,8 @@ setup() {
 
 # configure DEVICE FILE [options]: attach without starting a program.
 configure() {
-	defer "clear_quietly $1"
-	expect ok loopctl configure "$@"
+	defer detach_by_ioctl_quietly "$1"
+	expect loopctl configure "$@" = ok
 }
 
 # filesystem NAME TYPE: an empty one in memory. It can be unmounted only if nobody
@@ -32,32 +33,14 @@ configure() {
 filesystem() {
 	mkdir -p "$WORK/$1"
 	mount -t "$2" "$2" "$WORK/$1"
-	defer "unmount $WORK/$1"
-}
-
-unmount() {
-	! mountpoint -q "$1" || umount "$1"
-}
-
-# field NAME: of the status.
-field() {
-	local line
-	while read -r line; do
-		[[ $line != "$1="* ]] || echo "${line#*=}"
-	done < <(loopctl status "${DEV}0")
+	defer unmount_quietly "$WORK/$1"
 }
 
 is_direct() {
 	local flags
-	flags=$(field flags)
-	same "$(((flags & DIRECT_IO) != 0))" "$(<"$DIR/loop/dio")" "flag and attribute of direct I/O"
+	flags=$(status_field "${DEV}0" flags)
+	expect_equal "$(((flags & DIRECT_IO) != 0))" "$(<"$DIR/loop/dio")" "flag and attribute of direct I/O"
 	echo "$((flags & DIRECT_IO))"
-}
-
-# shows FILE: past the page cache of the device, and through it.
-shows() {
-	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - "$1"
-	cmp "$1" "${DEV}0"
 }
 
 change() {
@@ -66,19 +49,19 @@ change() {
 	cp "$A" "$WORK/old/a"
 	configure "${DEV}0" "$WORK/old/a" --flags "$READ_ONLY"
 	# What has been read does not show through.
-	shows "$A"
+	expect_content "${DEV}0" "$A"
 	local seq
 	seq=$(<"$DIR/diskseq")
-	expect ok loopctl change-fd "${DEV}0" "$B"
-	shows "$B"
-	same "$(<"$DIR/loop/backing_file")" "$B" backing_file
-	same "$(field inode)" "$(stat -c %i "$B")" inode
-	same "$(field flags)" "$READ_ONLY" flags
+	expect loopctl change-fd "${DEV}0" "$B" = ok
+	expect_content "${DEV}0" "$B"
+	expect_equal "$(<"$DIR/loop/backing_file")" "$B" backing_file
+	expect_equal "$(status_field "${DEV}0" inode)" "$(stat -c %i "$B")" inode
+	expect_equal "$(status_field "${DEV}0" flags)" "$READ_ONLY" flags
 	(($(<"$DIR/diskseq") > seq)) || fail "still the same disk by its diskseq"
 	umount "$WORK/old" || fail "the old file is still in use"
-	expect ok loopctl change-fd "${DEV}0" "$A" --file-mode ro --dev-mode ro
-	shows "$A"
-	clear "${DEV}0"
+	expect loopctl change-fd "${DEV}0" "$A" --file-mode ro --dev-mode ro = ok
+	expect_content "${DEV}0" "$A"
+	detach_by_ioctl "${DEV}0"
 }
 
 # The settings stay, and what counts is the size of the device.
@@ -86,29 +69,29 @@ change_keeps_settings() {
 	setup
 	configure "${DEV}0" "$A" --flags "$READ_ONLY" --offset 4096 --sizelimit 65536 --name a
 	cp "$B" "$WORK/longer"
-	defer 'rm -f "$WORK/longer"'
+	defer rm -f "$WORK/longer"
 	truncate -s 3M "$WORK/longer"
-	expect ok loopctl change-fd "${DEV}0" "$WORK/longer"
-	same "$(field offset) $(field sizelimit) $(field name)" "4096 65536 a" settings
+	expect loopctl change-fd "${DEV}0" "$WORK/longer" = ok
+	expect_equal "$(status_field "${DEV}0" offset) $(status_field "${DEV}0" sizelimit) $(status_field "${DEV}0" name)" "4096 65536 a" settings
 	cmp "${DEV}0" <(tail -c +4097 "$B" | head -c 65536)
-	expect ok loopctl set-status "${DEV}0"
-	same "$(sectors "${DEV}0")" 6144 sectors
-	expect EINVAL loopctl change-fd "${DEV}0" "$B"
-	clear "${DEV}0"
+	expect loopctl set-status "${DEV}0" = ok
+	expect_equal "$(sectors "${DEV}0")" 6144 sectors
+	expect loopctl change-fd "${DEV}0" "$B" = EINVAL
+	detach_by_ioctl "${DEV}0"
 }
 
 # refused ERRNO FILE [options]
 change_refused() {
 	local before
-	before=$(uevents "${DEV}0")
-	expect "$1" loopctl change-fd "${DEV}0" "${@:2}"
+	before=$(uevent_count "${DEV}0")
+	expect loopctl change-fd "${DEV}0" "${@:2}" = "$1"
 	# An event of another device comes after all of this one's.
 	echo change >"/sys/block/${PREFIX}3/uevent"
 	OTHERS=$((OTHERS + 1))
 	wait_until 5 uevents_exceed "${DEV}3" $((OTHERS - 1)) || fail "no uevents"
 	# The C driver has one to tell.
-	[[ $DRIVER == loop ]] || same "$(uevents "${DEV}0")" "$before" "uevents of a failed change"
-	same "$(<"$DIR/loop/backing_file")" "$A" backing_file
+	[[ $DRIVER == loop ]] || expect_equal "$(uevent_count "${DEV}0")" "$before" "uevents of a failed change"
+	expect_equal "$(<"$DIR/loop/backing_file")" "$A" backing_file
 	cmp "$A" "${DEV}0"
 }
 
@@ -118,15 +101,15 @@ changes_refused() {
 	truncate -s 2M "$WORK/new/longer"
 	truncate -s 1000K "$WORK/new/shorter"
 	uevents_begin
-	OTHERS=$(uevents "${DEV}3")
-	expect ENXIO loopctl change-fd "${DEV}0" "$WORK/new/longer"
-	expect EBADF loopctl change-fd "${DEV}0" closed
+	OTHERS=$(uevent_count "${DEV}3")
+	expect loopctl change-fd "${DEV}0" "$WORK/new/longer" = ENXIO
+	expect loopctl change-fd "${DEV}0" closed = EBADF
 	# A device that can be written.
 	configure "${DEV}0" "$A"
 	udevadm settle
 	change_refused EINVAL "$B"
 	change_refused EINVAL "$WORK/new/longer"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 	configure "${DEV}0" "$A" --flags "$READ_ONLY"
 	udevadm settle
 	change_refused EINVAL "$WORK/new/longer"
@@ -143,11 +126,11 @@ changes_refused() {
 	umount "$WORK/new" || fail "a file that was refused is still in use"
 	uevents_work "${DEV}0"
 	local before
-	before=$(uevents "${DEV}0")
-	expect ok loopctl change-fd "${DEV}0" "$B"
+	before=$(uevent_count "${DEV}0")
+	expect loopctl change-fd "${DEV}0" "$B" = ok
 	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no uevent of a change"
-	clear "${DEV}0"
-	expect ENXIO loopctl change-fd "${DEV}0" "$B"
+	detach_by_ioctl "${DEV}0"
+	expect loopctl change-fd "${DEV}0" "$B" = ENXIO
 }
 
 # partitions: their start sectors.
@@ -164,7 +147,7 @@ change_rescans() {
 	setup
 	cp "$A" "$WORK/one"
 	cp "$A" "$WORK/two"
-	defer 'rm -f "$WORK/one" "$WORK/two"'
+	defer rm -f "$WORK/one" "$WORK/two"
 	sfdisk -q "$WORK/one" <<<"start=64, size=64, type=83"
 	sfdisk -q "$WORK/two" <<-'TABLE'
 		start=128, size=64, type=83
@@ -172,43 +155,43 @@ change_rescans() {
 	TABLE
 	# Open for reading: udev looks for partitions itself on what has been written.
 	configure "${DEV}0" "$WORK/one" --dev-mode ro --flags $((READ_ONLY | PARTSCAN))
-	same "$(partition_starts)" "64 " partitions
-	expect ok loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two"
-	same "$(partition_starts)" "128 256 " "partitions of the other file"
-	expect ok loopctl change-fd "${DEV}0" --dev-mode ro "$A"
-	same "$(partition_starts)" "" "partitions of a file without a table"
+	expect_equal "$(partition_starts)" "64 " partitions
+	expect loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two" = ok
+	expect_equal "$(partition_starts)" "128 256 " "partitions of the other file"
+	expect loopctl change-fd "${DEV}0" --dev-mode ro "$A" = ok
+	expect_equal "$(partition_starts)" "" "partitions of a file without a table"
 	udevadm settle
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 	# Only if it is asked for.
 	configure "${DEV}0" "$WORK/one" --dev-mode ro --flags "$READ_ONLY"
-	expect ok loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two"
-	same "$(partition_starts)" "" "partitions nobody asked for"
+	expect loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two" = ok
+	expect_equal "$(partition_starts)" "" "partitions nobody asked for"
 	udevadm settle
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 # A file that is open for direct I/O brings that with it.
 change_direct() {
 	setup
 	configure "${DEV}0" "$A" --flags "$READ_ONLY"
-	same "$(is_direct)" 0 "direct I/O"
-	expect ok loopctl change-fd "${DEV}0" "$B" --direct
-	same "$(is_direct)" "$DIRECT_IO" "direct I/O"
-	shows "$B"
+	expect_equal "$(is_direct)" 0 "direct I/O"
+	expect loopctl change-fd "${DEV}0" "$B" --direct = ok
+	expect_equal "$(is_direct)" "$DIRECT_IO" "direct I/O"
+	expect_content "${DEV}0" "$B"
 	# A file that cannot loses it.
 	filesystem ram ramfs
 	cp "$A" "$WORK/ram/a"
-	expect ok loopctl change-fd "${DEV}0" "$WORK/ram/a"
-	same "$(is_direct)" 0 "direct I/O to a file on ramfs"
-	shows "$A"
-	clear "${DEV}0"
+	expect loopctl change-fd "${DEV}0" "$WORK/ram/a" = ok
+	expect_equal "$(is_direct)" 0 "direct I/O to a file on ramfs"
+	expect_content "${DEV}0" "$A"
+	detach_by_ioctl "${DEV}0"
 }
 
 change_under_io() {
 	setup
 	local i pid
 	cp "$A" "$WORK/copy"
-	defer 'rm -f "$WORK/copy"'
+	defer rm -f "$WORK/copy"
 	configure "${DEV}0" "$A" --flags "$READ_ONLY"
 	while [[ ! -e $WORK/enough ]]; do
 		cmp "$A" "${DEV}0" || exit 1
@@ -216,20 +199,20 @@ change_under_io() {
 	done &
 	pid=$!
 	for ((i = 0; i < 8; i++)); do
-		expect ok loopctl change-fd "${DEV}0" "$WORK/copy"
-		expect ok loopctl change-fd "${DEV}0" "$A"
+		expect loopctl change-fd "${DEV}0" "$WORK/copy" = ok
+		expect loopctl change-fd "${DEV}0" "$A" = ok
 	done
 	touch "$WORK/enough"
 	wait "$pid" || fail "a reader saw something else"
 	udevadm settle
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
-it "content, references" change
-it "settings are kept" change_keeps_settings
-it "refused" changes_refused
-it "partitions" change_rescans
-it "direct I/O" change_direct
-it "under I/O" change_under_io
+test_case "content, references" change
+test_case "settings are kept" change_keeps_settings
+test_case "refused" changes_refused
+test_case "partitions" change_rescans
+test_case "direct I/O" change_direct
+test_case "under I/O" change_under_io
 
-run
+run_cases

@@ -7,7 +7,7 @@
 # and that is all: the kernel refuses to tell it of the file.
 
 . "$(dirname "$0")/lib.sh"
-NEED_LOOPCTL=1
+need_loopctl
 
 USER_ID=1000
 STORE=$WORK/store
@@ -20,73 +20,66 @@ foreign() {
 	: >"$WORK/errors"
 	fuse_new fuse "$STORE" --user "$USER_ID" --errors "$WORK/errors" "${@:2}"
 	FILE=$WORK/fuse/file
-	must_fail stat "$FILE" 2>/dev/null
-	defer 'clear_quietly "${DEV}0"'
+	expect_failure stat "$FILE" 2>/dev/null
+	defer detach_by_ioctl_quietly "${DEV}0"
 }
 
 configure() {
-	expect "$1" loopctl configure "${DEV}0" "$FILE" --user "$USER_ID" "${@:2}"
-}
-
-field() {
-	local line
-	while read -r line; do
-		[[ $line != "$1="* ]] || echo "${line#*=}"
-	done < <(loopctl status "${DEV}0")
+	expect loopctl configure "${DEV}0" "$FILE" --user "$USER_ID" "${@:2}" = "$1"
 }
 
 size_is_known() {
 	foreign 1M
 	configure ok
-	same "$(sectors "${DEV}0")" 2048 sectors
+	expect_equal "$(sectors "${DEV}0")" 2048 sectors
 	dd if="${DEV}0" bs=64K status=none | cmp - "$STORE"
 	random_file "$WORK/data" 64K
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	dd if="$WORK/data" of="${DEV}0" bs=64K seek=3 oflag=direct conv=fsync,notrunc status=none
 	cmp -i 196608:0 -n 65536 "$STORE" "$WORK/data"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 status_is_known() {
 	foreign 1M
 	configure ok --name mine
-	same "$(field inode)" 2 "inode"
-	same "$(field name)" mine "name"
-	[[ $(field device) != 0 ]] || fail "no number of the filesystem"
+	expect_equal "$(status_field "${DEV}0" inode)" 2 "inode"
+	expect_equal "$(status_field "${DEV}0" name)" mine "name"
+	[[ $(status_field "${DEV}0" device) != 0 ]] || fail "no number of the filesystem"
 	losetup "${DEV}0" >"$WORK/listed"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 size_is_asked_again() {
 	foreign 1M
 	configure ok
-	expect ok loopctl set-status "${DEV}0" --offset 4096
-	same "$(sectors "${DEV}0")" 2040 "sectors at an offset"
-	expect ok loopctl set-capacity "${DEV}0"
-	same "$(sectors "${DEV}0")" 2040 "sectors, asked again"
-	expect ok loopctl set-block-size "${DEV}0" 4096
-	same "$(sectors "${DEV}0")" 2040 "sectors of whole blocks"
-	clear "${DEV}0"
+	expect loopctl set-status "${DEV}0" --offset 4096 = ok
+	expect_equal "$(sectors "${DEV}0")" 2040 "sectors at an offset"
+	expect loopctl set-capacity "${DEV}0" = ok
+	expect_equal "$(sectors "${DEV}0")" 2040 "sectors, asked again"
+	expect loopctl set-block-size "${DEV}0" 4096 = ok
+	expect_equal "$(sectors "${DEV}0")" 2040 "sectors of whole blocks"
+	detach_by_ioctl "${DEV}0"
 }
 
 changed() {
 	foreign 1M
 	configure ok --flags "$READ_ONLY"
-	expect ok loopctl change-fd "${DEV}0" "$FILE" --user "$USER_ID"
+	expect loopctl change-fd "${DEV}0" "$FILE" --user "$USER_ID" = ok
 	random_file "$WORK/other" 2M
-	defer 'rm -f "$WORK/other"'
-	expect EINVAL loopctl change-fd "${DEV}0" "$WORK/other"
+	defer rm -f "$WORK/other"
+	expect loopctl change-fd "${DEV}0" "$WORK/other" = EINVAL
 	dd if="${DEV}0" bs=64K status=none | cmp - "$STORE"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 granularity_is_known() {
 	foreign 1M
 	configure ok
-	same "$(sysfs_attr "${DEV}0" queue/discard_granularity)" 4096 discard_granularity
+	expect_equal "$(sysfs_attr "${DEV}0" queue/discard_granularity)" 4096 discard_granularity
 	blkdiscard -o 64K -l 64K "${DEV}0"
 	cmp -i 65536:0 -n 65536 "$STORE" /dev/zero
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 # A server may say that blocks have any size.
@@ -95,10 +88,10 @@ odd_granularity() {
 	random_file "$STORE" 1M
 	fuse_new fuse "$STORE" --block-size 3000
 	FILE=$WORK/fuse/file
-	defer 'clear_quietly "${DEV}0"'
-	expect ok loopctl configure "${DEV}0" "$FILE"
-	same "$(sysfs_attr "${DEV}0" queue/discard_granularity)" 4096 discard_granularity
-	clear "${DEV}0"
+	defer detach_by_ioctl_quietly "${DEV}0"
+	expect loopctl configure "${DEV}0" "$FILE" = ok
+	expect_equal "$(sysfs_attr "${DEV}0" queue/discard_granularity)" 4096 discard_granularity
+	detach_by_ioctl "${DEV}0"
 }
 
 # All else but a refusal is an error, and nothing has changed.
@@ -109,33 +102,33 @@ size_is_an_error() {
 	: >"$WORK/errors"
 	fuse_new fuse "$STORE" --valid 0 --errors "$WORK/errors"
 	FILE=$WORK/fuse/file
-	defer 'clear_quietly "${DEV}0"'
+	defer detach_by_ioctl_quietly "${DEV}0"
 	exec 8<>"$FILE"
-	defer 'exec 8>&-'
+	defer close_fd 8
 	echo "getattr EIO" >"$WORK/errors"
-	expect EIO loopctl configure "${DEV}0" "/proc/$BASHPID/fd/8"
+	expect loopctl configure "${DEV}0" "/proc/$BASHPID/fd/8" = EIO
 	is_unbound "${DEV}0" || fail "bound"
-	same "$(sectors "${DEV}0")" 0 "sectors, unbound"
+	expect_equal "$(sectors "${DEV}0")" 0 "sectors, unbound"
 	: >"$WORK/errors"
-	expect ok loopctl configure "${DEV}0" "$FILE"
-	same "$(sectors "${DEV}0")" 2048 sectors
+	expect loopctl configure "${DEV}0" "$FILE" = ok
+	expect_equal "$(sectors "${DEV}0")" 2048 sectors
 	echo "getattr EIO" >"$WORK/errors"
-	expect EIO loopctl set-capacity "${DEV}0"
-	expect EIO loopctl set-status "${DEV}0" --offset 4096
-	same "$(sectors "${DEV}0")" 2048 "sectors after errors"
-	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "logical_block_size after errors"
-	same "$(sysfs_attr "${DEV}0" loop/offset)" 0 "offset after errors"
+	expect loopctl set-capacity "${DEV}0" = EIO
+	expect loopctl set-status "${DEV}0" --offset 4096 = EIO
+	expect_equal "$(sectors "${DEV}0")" 2048 "sectors after errors"
+	expect_equal "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 512 "logical_block_size after errors"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/offset)" 0 "offset after errors"
 	: >"$WORK/errors"
 	dd if="${DEV}0" bs=64K status=none | cmp - "$STORE"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
-it "a file that root may not look at has its size" size_is_known
-it "a file that root may not look at has a status" status_is_known
-it "its size is asked again" size_is_asked_again
-it "it can be changed for itself" changed
-it "it has a discard granularity" granularity_is_known
-it "a discard granularity that is none" odd_granularity
-it "a size that cannot be told is an error, and nothing changes" size_is_an_error
+test_case "a file that root may not look at has its size" size_is_known
+test_case "a file that root may not look at has a status" status_is_known
+test_case "its size is asked again" size_is_asked_again
+test_case "it can be changed for itself" changed
+test_case "it has a discard granularity" granularity_is_known
+test_case "a discard granularity that is none" odd_granularity
+test_case "a size that cannot be told is an error, and nothing changes" size_is_an_error
 
-run
+run_cases

@@ -6,12 +6,12 @@
 # What the queue says of a device comes from the file that it has, and from who uses it now.
 
 . "$(dirname "$0")/lib.sh"
-NEED_LOOPCTL=1
+need_loopctl
 
 setup() {
 	ensure_driver
 	truncate -s 1M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	QUEUE=/sys/block/${PREFIX}0/queue
 }
 
@@ -34,8 +34,8 @@ set_by_user() {
 	echo 1 >"$QUEUE/stable_writes"
 	echo 'write through' >"$QUEUE/write_cache"
 	[[ ! -e $QUEUE/iostats_passthrough ]] || echo 1 >"$QUEUE/iostats_passthrough"
-	same "$(<"$QUEUE/write_cache")" "write through" write_cache
-	same "$(<"$QUEUE/max_sectors_kb")" 64 max_sectors_kb
+	expect_equal "$(<"$QUEUE/write_cache")" "write through" write_cache
+	expect_equal "$(<"$QUEUE/max_sectors_kb")" 64 max_sectors_kb
 }
 
 forgotten() {
@@ -58,12 +58,12 @@ kept() {
 	echo 0 >"$QUEUE/discard_max_bytes"
 	echo 64 >"$QUEUE/max_sectors_kb"
 	echo 0 >"$QUEUE/iostats"
-	expect ok loopctl set-status "${DEV}0" --offset 512
-	expect ok loopctl set-block-size "${DEV}0" 1024
-	expect ok loopctl set-capacity "${DEV}0"
-	same "$(<"$QUEUE/discard_max_bytes")" 0 discard_max_bytes
-	same "$(<"$QUEUE/max_sectors_kb")" 64 max_sectors_kb
-	same "$(<"$QUEUE/iostats")" 0 iostats
+	expect loopctl set-status "${DEV}0" --offset 512 = ok
+	expect loopctl set-block-size "${DEV}0" 1024 = ok
+	expect loopctl set-capacity "${DEV}0" = ok
+	expect_equal "$(<"$QUEUE/discard_max_bytes")" 0 discard_max_bytes
+	expect_equal "$(<"$QUEUE/max_sectors_kb")" 64 max_sectors_kb
+	expect_equal "$(<"$QUEUE/iostats")" 0 iostats
 	detach "${DEV}0"
 }
 
@@ -80,7 +80,7 @@ below() {
 
 # stable WANT
 stable() {
-	same "$(<"$QUEUE/stable_writes")" "$1" stable_writes
+	expect_equal "$(<"$QUEUE/stable_writes")" "$1" stable_writes
 }
 
 stable_device() {
@@ -89,11 +89,11 @@ stable_device() {
 	stable 1
 	detach "${DEV}0"
 	attach "${DEV}0" --direct-io=on "$STORE"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "direct I/O"
 	stable 1
-	expect ok loopctl set-direct-io "${DEV}0" 0
+	expect loopctl set-direct-io "${DEV}0" 0 = ok
 	stable 1
-	expect ok loopctl set-block-size "${DEV}0" 4096
+	expect loopctl set-block-size "${DEV}0" 4096 = ok
 	stable 1
 	detach "${DEV}0"
 	# Not for ever.
@@ -112,7 +112,7 @@ stable_file() {
 	TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 "mkfs.$1" -q "$STORE"
 	mkdir -p "$WORK/fs"
 	mount "$STORE" "$WORK/fs"
-	defer '! mountpoint -q "$WORK/fs" || umount "$WORK/fs"'
+	defer unmount_quietly "$WORK/fs"
 	truncate -s 16M "$WORK/fs/image"
 	attach "${DEV}0" "$WORK/fs/image"
 	stable 1
@@ -137,7 +137,7 @@ stable_integrity() {
 		skip "dm-integrity has no crc32c here"
 	dmsetup remove whole
 	dmsetup create whole --table "0 65536 integrity /dev/vdb 0 - D 1 internal_hash:crc32c"
-	defer 'wait_until 10 dmsetup remove whole 2>/dev/null'
+	defer remove_mapping whole
 	udevadm settle
 	# What has not been written has no checksum.
 	dd if=/dev/zero of=/dev/mapper/whole bs=1M count=32 oflag=direct status=none
@@ -154,39 +154,16 @@ changes_while_written() {
 	mkfs.ext4 -q -O ^has_journal "$1"
 	mkdir -p "$WORK/mnt"
 	mount "$1" "$WORK/mnt"
-	defer '! mountpoint -q "$WORK/mnt" || umount "$WORK/mnt"'
-	python3 - "$WORK/mnt/file" <<-'END'
-		import mmap, os, sys, threading
-
-		fd = os.open(sys.argv[1], os.O_RDWR | os.O_CREAT)
-		os.ftruncate(fd, 1 << 20)
-		memory = mmap.mmap(fd, 1 << 20)
-		done = threading.Event()
-
-		def change():
-		    byte = 0
-		    while not done.is_set():
-		        byte = (byte + 1) % 256
-		        for page in range(256):
-		            memory[page * 4096 + byte * 16] = byte
-
-		thread = threading.Thread(target=change)
-		thread.start()
-		try:
-		    for _ in range(30):
-		        os.fsync(fd)
-		finally:
-		    done.set()
-		    thread.join()
-	END
+	defer unmount_quietly "$WORK/mnt"
+	"$PROGRAMS/change_while_written.py" "$WORK/mnt/file"
 	umount "$WORK/mnt"
 }
 
-it "what a user has set is gone with the file" forgotten
-it "what a user has set stays as long as the file does" kept
-it "stable pages are asked for if the disk below does" stable_device
-it "stable pages are asked for if the disk below ext4 does" stable_file ext4
-it "stable pages are asked for if the disk below xfs does" stable_file xfs
-it "stable pages keep checksums right, direct I/O on dm-integrity" stable_integrity
+test_case "what a user has set is gone with the file" forgotten
+test_case "what a user has set stays as long as the file does" kept
+test_case "stable pages are asked for if the disk below does" stable_device
+test_case "stable pages are asked for if the disk below ext4 does" stable_file ext4
+test_case "stable pages are asked for if the disk below xfs does" stable_file xfs
+test_case "stable pages keep checksums right, direct I/O on dm-integrity" stable_integrity
 
-run
+run_cases

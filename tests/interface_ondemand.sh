@@ -8,6 +8,7 @@
 # guest tells; max_loop is a limit for that if somebody has set it.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 # The node of a device that does not exist.
 NODE=$WORK/node
@@ -35,7 +36,7 @@ ask_loop() {
 }
 
 ask_loop || skip_all "no loop.ko to compare with"
-note "# devices are made on demand: $AUTOLOAD"
+echo "# devices are made on demand: $AUTOLOAD"
 
 # make_node NUMBER [MINORS]: NODE, of the device with this number.
 make_node() {
@@ -52,8 +53,7 @@ setup() {
 
 # reload NUMBER [parameters]: with a node of the device with this number.
 reload() {
-	! is_loaded || unload_driver
-	load_driver "${@:2}"
+	reload_driver "${@:2}"
 	make_node "$1"
 }
 
@@ -65,7 +65,7 @@ open_node() {
 
 remove() {
 	udevadm settle
-	expect 0 loopctl control "$CTL" remove "$1"
+	expect loopctl control "$CTL" remove "$1" = 0
 }
 
 # opened NUMBER: the device is there exactly if the kernel makes some on demand.
@@ -88,7 +88,7 @@ not_opened() {
 # No limit by default.
 made() {
 	setup
-	same "$(<"/sys/module/$DRIVER/parameters/max_loop")" 8 max_loop
+	expect_equal "$(<"/sys/module/$DRIVER/parameters/max_loop")" 8 max_loop
 	! exists 77 || fail "there already"
 	opened 77
 	# Once more, now that it has been removed.
@@ -100,16 +100,16 @@ works() {
 	[[ $AUTOLOAD == yes ]] || skip "this kernel makes no devices on demand"
 	setup
 	truncate -s 1M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
-	expect ok loopctl configure "$NODE" "$WORK/image"
+	defer rm -f "$WORK/image"
+	expect loopctl configure "$NODE" "$WORK/image" = ok
 	exists 77 || fail "not in sysfs"
-	same "$(<"/sys/block/${PREFIX}77/dev")" "$MAJOR:77" numbers
+	expect_equal "$(<"/sys/block/${PREFIX}77/dev")" "$MAJOR:77" numbers
 	wait_until 10 test -b "${DEV}77" || fail "no node by udev"
-	same "$(sectors "${DEV}77")" 2048 sectors
+	expect_equal "$(sectors "${DEV}77")" 2048 sectors
 	cmp "$WORK/image" "${DEV}77"
-	expect EEXIST loopctl control "$CTL" add 77
+	expect loopctl control "$CTL" add 77 = EEXIST
 	udevadm settle
-	expect ok loopctl clr-fd "${DEV}77"
+	expect loopctl clr-fd "${DEV}77" = ok
 	wait_until 10 is_unbound "${DEV}77"
 	remove 77
 }
@@ -118,7 +118,7 @@ works() {
 limit() {
 	reload 77 max_loop=2
 	not_opened 77
-	expect 77 loopctl control "$CTL" add 77
+	expect loopctl control "$CTL" add 77 = 77
 	exists 77 || fail "not added"
 	open_node || fail "added, but not opened: $(<"$WORK/error")"
 	remove 77
@@ -179,12 +179,12 @@ unloaded() {
 	[[ $DRIVER == loop ]] || not_opened 77
 }
 
-it "a node makes its device" made
-it "the device works" works
-it "opened by several at once" race
-it "without the driver" unloaded
-it "max_loop=2 is a limit" limit
-it "max_loop=0 is none" zero
-it "with max_part" with_partitions
+test_case "a node makes its device" made
+test_case "the device works" works
+test_case "opened by several at once" race
+test_case "without the driver" unloaded
+test_case "max_loop=2 is a limit" limit
+test_case "max_loop=0 is none" zero
+test_case "with max_part" with_partitions
 
-run
+run_cases

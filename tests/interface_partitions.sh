@@ -7,6 +7,7 @@
 # minor numbers they have.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 PARAMETERS=/sys/module/$DRIVER/parameters
 PARTSCAN=8
@@ -20,15 +21,9 @@ TABLE
 random_file "$WORK/content" 64K
 dd if="$WORK/content" of="$DISK" bs=512 seek=2048 conv=notrunc status=none
 
-
-with_parameters() {
-	! is_loaded || unload_driver
-	load_driver "$@"
-}
-
 setup() {
 	if ! is_loaded || [[ $(<"$PARAMETERS/max_part") != 0 ]]; then
-		with_parameters max_loop=4
+		reload_driver max_loop=4
 	fi
 	DISK_DIR=/sys/block/${PREFIX}0
 }
@@ -38,11 +33,11 @@ setup() {
 # it knows its name, and meanwhile there are none; so it is opened for reading.
 configure() {
 	defer unbind_quietly
-	expect ok loopctl configure "${DEV}0" "$DISK" --dev-mode ro "$@"
+	expect loopctl configure "${DEV}0" "$DISK" --dev-mode ro "$@" = ok
 }
 
 unbind() {
-	expect ok loopctl clr-fd "${DEV}0" --dev-mode ro
+	expect loopctl clr-fd "${DEV}0" --dev-mode ro = ok
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
 }
 
@@ -68,10 +63,6 @@ node_exists() {
 	[[ -b $1 ]]
 }
 
-node_gone() {
-	[[ ! -e $1 ]]
-}
-
 # partition_events ACTION: how often it was heard of partition 1.
 partition_events() {
 	local action path count=0
@@ -91,9 +82,9 @@ at_attach() {
 	exec 8<"${DEV}0"
 	flock 8
 	configure --flags "$PARTSCAN" --dev-mode rw
-	same "$(partitions)" "1 2 " partitions
-	same "$(<"$DISK_DIR/${PREFIX}0p2/start")" 2048 start
-	same "$(<"$DISK_DIR/${PREFIX}0p2/size")" 4096 size
+	expect_equal "$(partitions)" "1 2 " partitions
+	expect_equal "$(<"$DISK_DIR/${PREFIX}0p2/start")" 2048 start
+	expect_equal "$(<"$DISK_DIR/${PREFIX}0p2/size")" 4096 size
 	wait_until 10 node_exists "${DEV}0p2" || fail "no node"
 	cmp -n 65536 "$WORK/content" "${DEV}0p2"
 	random_file "$WORK/more" 64K
@@ -103,43 +94,43 @@ at_attach() {
 	exec 8<&-
 	udevadm settle
 	unbind
-	same "$(partitions)" "" "partitions after detach"
-	wait_until 10 node_gone "${DEV}0p1" || fail "node left behind"
-	wait_until 10 node_gone "${DEV}0p2" || fail "node left behind"
+	expect_equal "$(partitions)" "" "partitions after detach"
+	wait_until 10 is_gone "${DEV}0p1" || fail "node left behind"
+	wait_until 10 is_gone "${DEV}0p2" || fail "node left behind"
 }
 
 not_asked_for() {
 	setup
 	configure
 	udevadm settle
-	same "$(partitions)" "" partitions
+	expect_equal "$(partitions)" "" partitions
 	# Nor by who opens it or asks for it.
-	expect EINVAL loopctl rescan "${DEV}0" --dev-mode ro
+	expect loopctl rescan "${DEV}0" --dev-mode ro = EINVAL
 	exec 7<"${DEV}0"
 	exec 7<&-
-	same "$(partitions)" "" partitions
+	expect_equal "$(partitions)" "" partitions
 	unbind
 }
 
 on_request() {
 	setup
 	configure
-	same "$(partitions)" "" partitions
-	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
-	same "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
-	same "$(partitions)" "1 2 " partitions
+	expect_equal "$(partitions)" "" partitions
+	expect loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN" = ok
+	expect_equal "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
+	expect_equal "$(partitions)" "1 2 " partitions
 	# It stays on, and asking again finds nothing new.
-	expect ok loopctl set-status "${DEV}0" --dev-mode ro
-	same "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
-	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
-	same "$(partitions)" "1 2 " partitions
+	expect loopctl set-status "${DEV}0" --dev-mode ro = ok
+	expect_equal "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
+	expect loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN" = ok
+	expect_equal "$(partitions)" "1 2 " partitions
 	udevadm settle
 	unbind
 	# It does not outlast the attachment.
 	configure
 	udevadm settle
-	same "$(partitions)" "" "partitions of the next attachment"
-	expect EINVAL loopctl rescan "${DEV}0" --dev-mode ro
+	expect_equal "$(partitions)" "" "partitions of the next attachment"
+	expect loopctl rescan "${DEV}0" --dev-mode ro = EINVAL
 	unbind
 }
 
@@ -147,19 +138,19 @@ on_request() {
 rescan() {
 	setup
 	cp "$DISK" "$WORK/other"
-	defer 'rm -f "$WORK/other"'
+	defer rm -f "$WORK/other"
 	DISK=$WORK/other configure --flags "$PARTSCAN"
 	udevadm settle
 	sfdisk -q --no-reread --no-tell-kernel "$WORK/other" <<<"start=128, size=256, type=83"
-	same "$(partitions)" "1 2 " "partitions before"
-	expect ok loopctl rescan "${DEV}0" --dev-mode ro
-	same "$(partitions)" "1 " "partitions after"
-	same "$(<"$DISK_DIR/${PREFIX}0p1/start")" 128 start
+	expect_equal "$(partitions)" "1 2 " "partitions before"
+	expect loopctl rescan "${DEV}0" --dev-mode ro = ok
+	expect_equal "$(partitions)" "1 " "partitions after"
+	expect_equal "$(<"$DISK_DIR/${PREFIX}0p1/start")" 128 start
 	# Not under somebody who uses one.
 	wait_until 10 node_exists "${DEV}0p1" || fail "no node"
 	udevadm settle
 	exec 7<"${DEV}0p1"
-	expect EBUSY loopctl rescan "${DEV}0" --dev-mode ro
+	expect loopctl rescan "${DEV}0" --dev-mode ro = EBUSY
 	exec 7<&-
 	unbind
 }
@@ -168,34 +159,34 @@ by_partx() {
 	setup
 	configure
 	partx -a "${DEV}0"
-	same "$(partitions)" "1 2 " "partitions after partx -a"
+	expect_equal "$(partitions)" "1 2 " "partitions after partx -a"
 	wait_until 10 node_exists "${DEV}0p2" || fail "no node"
 	cmp -n 65536 "$WORK/content" "${DEV}0p2"
 	udevadm settle
 	partx -d --nr 1 "${DEV}0"
-	same "$(partitions)" "2 " "partitions after partx -d"
+	expect_equal "$(partitions)" "2 " "partitions after partx -d"
 	unbind
-	same "$(partitions)" "" "partitions after detach"
-	wait_until 10 node_gone "${DEV}0p2" || fail "node left behind"
+	expect_equal "$(partitions)" "" "partitions after detach"
+	wait_until 10 is_gone "${DEV}0p2" || fail "node left behind"
 }
 
 # Those that nobody scanned for go as well.
 by_hand() {
 	setup
 	configure
-	expect ok loopctl partition "${DEV}0" --dev-mode ro add 7 524288 4096
-	same "$(partitions)" "7 " partitions
-	expect EBUSY loopctl partition "${DEV}0" --dev-mode ro add 7 1048576 4096
-	expect EBUSY loopctl partition "${DEV}0" --dev-mode ro add 8 524288 4096
-	expect ok loopctl partition "${DEV}0" --dev-mode ro add 8 528384 4096
+	expect loopctl partition "${DEV}0" --dev-mode ro add 7 524288 4096 = ok
+	expect_equal "$(partitions)" "7 " partitions
+	expect loopctl partition "${DEV}0" --dev-mode ro add 7 1048576 4096 = EBUSY
+	expect loopctl partition "${DEV}0" --dev-mode ro add 8 524288 4096 = EBUSY
+	expect loopctl partition "${DEV}0" --dev-mode ro add 8 528384 4096 = ok
 	wait_until 10 node_exists "${DEV}0p8" || fail "no node"
 	udevadm settle
-	expect ok loopctl partition "${DEV}0" --dev-mode ro del 7
-	same "$(partitions)" "8 " partitions
+	expect loopctl partition "${DEV}0" --dev-mode ro del 7 = ok
+	expect_equal "$(partitions)" "8 " partitions
 	unbind
-	same "$(partitions)" "" "partitions after detach"
+	expect_equal "$(partitions)" "" "partitions after detach"
 	configure --flags "$PARTSCAN"
-	same "$(partitions)" "1 2 " "partitions of the next attachment"
+	expect_equal "$(partitions)" "1 2 " "partitions of the next attachment"
 	udevadm settle
 	unbind
 }
@@ -207,14 +198,14 @@ open_partition() {
 	wait_until 10 node_exists "${DEV}0p2" || fail "no node"
 	udevadm settle
 	exec 7<"${DEV}0p2"
-	expect ok loopctl clr-fd "${DEV}0" --dev-mode ro
+	expect loopctl clr-fd "${DEV}0" --dev-mode ro = ok
 	udevadm settle
 	is_bound "${DEV}0" || fail "detached under an open partition"
-	same "$(partitions)" "1 2 " "partitions while one is open"
+	expect_equal "$(partitions)" "1 2 " "partitions while one is open"
 	cmp -n 65536 "$WORK/content" - <&7
 	exec 7<&-
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound after the last close"
-	same "$(partitions)" "" "partitions after the last close"
+	expect_equal "$(partitions)" "" "partitions after the last close"
 }
 
 # One scan: twice would remove and add what has just been added.
@@ -224,20 +215,20 @@ one_scan() {
 	configure --flags "$PARTSCAN"
 	wait_until 5 events_of add 1 || fail "no uevent of the partition"
 	udevadm settle
-	same "$(partition_events add)" 1 "events of an added partition"
-	same "$(partition_events remove)" 0 "events of a removed partition"
+	expect_equal "$(partition_events add)" 1 "events of an added partition"
+	expect_equal "$(partition_events remove)" 0 "events of a removed partition"
 	unbind
 	wait_until 5 events_of remove 1 || fail "no uevent of the removed partition"
 	udevadm settle
-	same "$(partition_events add)" 1 "events of an added partition, after detach"
-	same "$(partition_events remove)" 1 "events of a removed partition, after detach"
+	expect_equal "$(partition_events add)" 1 "events of an added partition, after detach"
+	expect_equal "$(partition_events remove)" 1 "events of a removed partition, after detach"
 	# Asked for later.
 	configure
-	expect ok loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN"
+	expect loopctl set-status "${DEV}0" --dev-mode ro --flags "$PARTSCAN" = ok
 	wait_until 5 events_of add 2 || fail "no uevent of the partition"
 	udevadm settle
-	same "$(partition_events add)" 2 "events of a partition, on request"
-	same "$(partition_events remove)" 1 "events of a removed partition, on request"
+	expect_equal "$(partition_events add)" 2 "events of a partition, on request"
+	expect_equal "$(partition_events remove)" 1 "events of a removed partition, on request"
 	unbind
 }
 
@@ -261,16 +252,16 @@ before_event() {
 # Without max_part they are from the range that all drivers share.
 shared_numbers() {
 	setup
-	same "$(<"$PARAMETERS/max_part")" 0 max_part
-	same "$(stat -c %a "$PARAMETERS/max_part")" 444 "mode of max_part"
+	expect_equal "$(<"$PARAMETERS/max_part")" 0 max_part
+	expect_equal "$(stat -c %a "$PARAMETERS/max_part")" 444 "mode of max_part"
 	local whole part i
 	for i in 0 3; do
 		whole=$(sysfs_attr "${DEV}$i" dev)
-		same "${whole#*:}" "$i" "minor of ${PREFIX}$i"
+		expect_equal "${whole#*:}" "$i" "minor of ${PREFIX}$i"
 	done
 	configure --flags "$PARTSCAN"
 	part=$(<"$DISK_DIR/${PREFIX}0p1/dev")
-	same "${part%:*}" 259 "major of a partition"
+	expect_equal "${part%:*}" 259 "major of a partition"
 	udevadm settle
 	unbind
 }
@@ -278,47 +269,47 @@ shared_numbers() {
 # max_part ASKED ROUNDED: each device has so many numbers and one more.
 own_numbers() {
 	local minors=$(($2 + 1)) major i
-	with_parameters max_loop=3 max_part="$1"
+	reload_driver max_loop=3 max_part="$1"
 	DISK_DIR=/sys/block/${PREFIX}0
-	same "$(<"$PARAMETERS/max_part")" "$2" max_part
+	expect_equal "$(<"$PARAMETERS/max_part")" "$2" max_part
 	major=$(sysfs_attr "${DEV}0" dev)
 	major=${major%:*}
 	for i in 0 1 2; do
-		same "$(sysfs_attr "${DEV}$i" dev)" "$major:$((i * minors))" "numbers of ${PREFIX}$i"
-		same "$(sysfs_attr "${DEV}$i" range)" "$minors" "range of ${PREFIX}$i"
+		expect_equal "$(sysfs_attr "${DEV}$i" dev)" "$major:$((i * minors))" "numbers of ${PREFIX}$i"
+		expect_equal "$(sysfs_attr "${DEV}$i" range)" "$minors" "range of ${PREFIX}$i"
 	done
 	# All devices are searched.
 	configure
-	same "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
-	same "$(partitions)" "1 2 " partitions
-	same "$(<"$DISK_DIR/${PREFIX}0p1/dev")" "$major:1" "numbers of partition 1"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/partscan)" 1 partscan
+	expect_equal "$(partitions)" "1 2 " partitions
+	expect_equal "$(<"$DISK_DIR/${PREFIX}0p1/dev")" "$major:1" "numbers of partition 1"
 	if (($2 >= 2)); then
-		same "$(<"$DISK_DIR/${PREFIX}0p2/dev")" "$major:2" "numbers of partition 2"
+		expect_equal "$(<"$DISK_DIR/${PREFIX}0p2/dev")" "$major:2" "numbers of partition 2"
 	fi
-	expect ok loopctl rescan "${DEV}0" --dev-mode ro
-	same "$(partitions)" "1 2 " "partitions after a rescan"
+	expect loopctl rescan "${DEV}0" --dev-mode ro = ok
+	expect_equal "$(partitions)" "1 2 " "partitions after a rescan"
 	udevadm settle
 	unbind
-	same "$(partitions)" "" "partitions after detach"
+	expect_equal "$(partitions)" "" "partitions after detach"
 	# One that is made later.
-	expect 5 loopctl control "$CTL" add 5
-	same "$(sysfs_attr "${DEV}5" dev)" "$major:$((5 * minors))" "numbers of ${PREFIX}5"
+	expect loopctl control "$CTL" add 5 = 5
+	expect_equal "$(sysfs_attr "${DEV}5" dev)" "$major:$((5 * minors))" "numbers of ${PREFIX}5"
 	udevadm settle
 	unload_driver
 }
 
 # A number beyond the device's own is from the range that all share.
 beyond_range() {
-	with_parameters max_loop=2 max_part=3
+	reload_driver max_loop=2 max_part=3
 	DISK_DIR=/sys/block/${PREFIX}0
 	local part
 	configure
-	expect ok loopctl partition "${DEV}0" --dev-mode ro add 9 3145728 4096
+	expect loopctl partition "${DEV}0" --dev-mode ro add 9 3145728 4096 = ok
 	part=$(<"$DISK_DIR/${PREFIX}0p9/dev")
-	same "${part%:*}" 259 "major of partition 9"
+	expect_equal "${part%:*}" 259 "major of partition 9"
 	udevadm settle
 	unbind
-	same "$(partitions)" "" "partitions after detach"
+	expect_equal "$(partitions)" "" "partitions after detach"
 	unload_driver
 }
 
@@ -327,7 +318,7 @@ refused() {
 	local why=$1
 	shift
 	! is_loaded || unload_driver
-	must_fail modprobe "$DRIVER" "$@" 2>"$WORK/error"
+	expect_failure modprobe "$DRIVER" "$@" 2>"$WORK/error"
 	grep -q "$why" "$WORK/error" || fail "$(<"$WORK/error")"
 	! is_loaded || fail "loaded all the same"
 	[[ ! -e $CTL ]] || fail "$CTL left behind"
@@ -335,34 +326,34 @@ refused() {
 
 # No partitions, no range.
 none() {
-	with_parameters max_loop=2 max_part="$1"
+	reload_driver max_loop=2 max_part="$1"
 	DISK_DIR=/sys/block/${PREFIX}0
-	same "$(<"$PARAMETERS/max_part")" "$1" max_part
-	same "$(sysfs_attr "${DEV}1" range)" 1 range
+	expect_equal "$(<"$PARAMETERS/max_part")" "$1" max_part
+	expect_equal "$(sysfs_attr "${DEV}1" range)" 1 range
 	configure
-	same "$(partitions)" "" partitions
+	expect_equal "$(partitions)" "" partitions
 	unbind
 	unload_driver
 }
 
-it "PARTSCAN at attach" at_attach
-it "not asked for" not_asked_for
-it "PARTSCAN by LOOP_SET_STATUS64" on_request
-it "BLKRRPART" rescan
-it "partx" by_partx
-it "BLKPG without PARTSCAN" by_hand
-it "detach with a partition open" open_partition
-it "partitions are scanned once" one_scan
-it "partitions are there before the event of the attachment" before_event
-it "numbers without max_part" shared_numbers
-it "max_part=7" own_numbers 7 7
-it "max_part=4 is rounded up" own_numbers 4 7
-it "max_part=255" own_numbers 255 255
-it "partitions beyond max_part" beyond_range
-it "max_part=256" refused "Invalid argument" max_part=256
-it "max_part beyond an int" refused "out of range" max_part=4294967296
-it "max_loop beyond the numbers of max_part" refused "Invalid argument" max_part=255 max_loop=4097
-it "max_part=0" none 0
-it "max_part=-1" none -1
+test_case "PARTSCAN at attach" at_attach
+test_case "not asked for" not_asked_for
+test_case "PARTSCAN by LOOP_SET_STATUS64" on_request
+test_case "BLKRRPART" rescan
+test_case "partx" by_partx
+test_case "BLKPG without PARTSCAN" by_hand
+test_case "detach with a partition open" open_partition
+test_case "partitions are scanned once" one_scan
+test_case "partitions are there before the event of the attachment" before_event
+test_case "numbers without max_part" shared_numbers
+test_case "max_part=7" own_numbers 7 7
+test_case "max_part=4 is rounded up" own_numbers 4 7
+test_case "max_part=255" own_numbers 255 255
+test_case "partitions beyond max_part" beyond_range
+test_case "max_part=256" refused "Invalid argument" max_part=256
+test_case "max_part beyond an int" refused "out of range" max_part=4294967296
+test_case "max_loop beyond the numbers of max_part" refused "Invalid argument" max_part=255 max_loop=4097
+test_case "max_part=0" none 0
+test_case "max_part=-1" none -1
 
-run
+run_cases

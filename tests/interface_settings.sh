@@ -7,6 +7,7 @@
 # I/O, the old status, the size. For the file itself see interface_change_fd.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 READ_ONLY=1
 DIRECT_IO=16
@@ -23,8 +24,8 @@ setup() {
 
 # configure DEVICE FILE [options]: attach without starting a program.
 configure() {
-	defer "clear_quietly $1"
-	expect ok loopctl configure "$@"
+	defer detach_by_ioctl_quietly "$1"
+	expect loopctl configure "$@" = ok
 }
 
 # filesystem NAME TYPE: an empty one in memory. It can be unmounted only if nobody
@@ -32,19 +33,7 @@ configure() {
 filesystem() {
 	mkdir -p "$WORK/$1"
 	mount -t "$2" "$2" "$WORK/$1"
-	defer "unmount $WORK/$1"
-}
-
-unmount() {
-	! mountpoint -q "$1" || umount "$1"
-}
-
-# field NAME [COMMAND]: of the status.
-field() {
-	local line
-	while read -r line; do
-		[[ $line != "$1="* ]] || echo "${line#*=}"
-	done < <(loopctl "${2:-status}" "${DEV}0")
+	defer unmount_quietly "$WORK/$1"
 }
 
 block_size() {
@@ -53,15 +42,9 @@ block_size() {
 
 is_direct() {
 	local flags
-	flags=$(field flags)
-	same "$(((flags & DIRECT_IO) != 0))" "$(<"$DIR/loop/dio")" "flag and attribute of direct I/O"
+	flags=$(status_field "${DEV}0" flags)
+	expect_equal "$(((flags & DIRECT_IO) != 0))" "$(<"$DIR/loop/dio")" "flag and attribute of direct I/O"
 	echo "$((flags & DIRECT_IO))"
-}
-
-# shows FILE: past the page cache of the device, and through it.
-shows() {
-	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - "$1"
-	cmp "$1" "${DEV}0"
 }
 
 # ---- LOOP_SET_BLOCK_SIZE --------------------------------------------------
@@ -81,34 +64,34 @@ block_sizes() {
 	largest=$(largest_block)
 	configure "${DEV}0" "$A"
 	for ((size = 512; size <= largest; size *= 2)); do
-		expect ok loopctl set-block-size "${DEV}0" "$size"
-		same "$(block_size)" "$size" logical_block_size
-		same "$(<"$DIR/queue/physical_block_size")" "$size" physical_block_size
-		same "$(<"$DIR/queue/minimum_io_size")" "$size" minimum_io_size
+		expect loopctl set-block-size "${DEV}0" "$size" = ok
+		expect_equal "$(block_size)" "$size" logical_block_size
+		expect_equal "$(<"$DIR/queue/physical_block_size")" "$size" physical_block_size
+		expect_equal "$(<"$DIR/queue/minimum_io_size")" "$size" minimum_io_size
 		((size != 4096 && size != largest)) || cmp "$A" "${DEV}0"
 	done
 	# None is the default; and of the argument only half is looked at.
-	expect ok loopctl set-block-size "${DEV}0" 0
-	same "$(block_size)" 512 logical_block_size
-	expect ok loopctl set-block-size "${DEV}0" 1024
-	expect ok loopctl set-block-size "${DEV}0" 0x100000200
-	same "$(block_size)" 512 logical_block_size
-	clear "${DEV}0"
+	expect loopctl set-block-size "${DEV}0" 0 = ok
+	expect_equal "$(block_size)" 512 logical_block_size
+	expect loopctl set-block-size "${DEV}0" 1024 = ok
+	expect loopctl set-block-size "${DEV}0" 0x100000200 = ok
+	expect_equal "$(block_size)" 512 logical_block_size
+	detach_by_ioctl "${DEV}0"
 }
 
 block_size_refused() {
 	setup
 	local size
-	expect ENXIO loopctl set-block-size "${DEV}0" 1024
+	expect loopctl set-block-size "${DEV}0" 1024 = ENXIO
 	configure "${DEV}0" "$A"
-	expect ok loopctl set-block-size "${DEV}0" 1024
+	expect loopctl set-block-size "${DEV}0" 1024 = ok
 	for size in 1 256 511 513 1000 1536 131072 0xffffffff 0x80000000 0xffffffffffffffff; do
-		expect EINVAL loopctl set-block-size "${DEV}0" "$size"
-		same "$(block_size)" 1024 "logical_block_size after $size"
+		expect loopctl set-block-size "${DEV}0" "$size" = EINVAL
+		expect_equal "$(block_size)" 1024 "logical_block_size after $size"
 	done
 	cmp "$A" "${DEV}0"
-	clear "${DEV}0"
-	same "$(block_size)" 512 "logical_block_size after detach"
+	detach_by_ioctl "${DEV}0"
+	expect_equal "$(block_size)" 512 "logical_block_size after detach"
 }
 
 # Nobody else may have the device for himself.
@@ -116,19 +99,19 @@ block_size_exclusive() {
 	setup
 	configure "${DEV}0" "$A"
 	udevadm settle
-	expect ok loopctl hold "${DEV}0" --excl
-	defer 'loopctl release'
-	expect EBUSY loopctl set-block-size "${DEV}0" 1024
+	expect loopctl hold "${DEV}0" --excl = ok
+	defer loopctl release
+	expect loopctl set-block-size "${DEV}0" 1024 = EBUSY
 	# Not even for what it has.
-	expect EBUSY loopctl set-block-size "${DEV}0" 512
-	expect ok loopctl release
-	expect ok loopctl set-block-size "${DEV}0" 1024 --excl
+	expect loopctl set-block-size "${DEV}0" 512 = EBUSY
+	expect loopctl release = ok
+	expect loopctl set-block-size "${DEV}0" 1024 --excl = ok
 	# Who just has it open does not mind.
-	expect ok loopctl hold "${DEV}0"
-	expect ok loopctl set-block-size "${DEV}0" 2048
-	same "$(block_size)" 2048 logical_block_size
-	expect ok loopctl release
-	clear "${DEV}0"
+	expect loopctl hold "${DEV}0" = ok
+	expect loopctl set-block-size "${DEV}0" 2048 = ok
+	expect_equal "$(block_size)" 2048 logical_block_size
+	expect loopctl release = ok
+	detach_by_ioctl "${DEV}0"
 }
 
 # What is in the page cache of the device goes to the file, and from there it is
@@ -136,7 +119,7 @@ block_size_exclusive() {
 block_size_writes_back() {
 	setup
 	cp "$A" "$WORK/target"
-	defer 'rm -f "$WORK/target"'
+	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
 	# The last close would write it back, too. And udev, which reads what somebody
 	# has written, leaves a locked device alone.
@@ -144,12 +127,12 @@ block_size_writes_back() {
 	flock 7
 	dd if="$B" of="${DEV}0" bs=64K status=none
 	! cmp -s "$B" "$WORK/target" || fail "written back before anybody asked"
-	expect ok loopctl set-block-size "${DEV}0" 4096
+	expect loopctl set-block-size "${DEV}0" 4096 = ok
 	cmp "$B" "$WORK/target"
 	cp "$A" "$WORK/target"
 	cmp "$A" "${DEV}0"
 	exec 7<&-
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 # ---- LOOP_SET_STATUS64 ----------------------------------------------------
@@ -160,14 +143,14 @@ cache_follows_offset() {
 		skip "the C driver leaves old pages behind, some of a hundred times"
 	setup
 	cp "$A" "$WORK/target"
-	defer 'rm -f "$WORK/target"'
+	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
 	# udev reads what somebody has written; it leaves a locked device alone.
 	exec 7<"${DEV}0"
 	flock 7
-	same "$("$PROGRAMS/offsets.py" "${DEV}0" "$WORK/target" 400)" 0 "old contents"
+	expect_equal "$("$PROGRAMS/offsets.py" "${DEV}0" "$WORK/target" 400)" 0 "old contents"
 	exec 7<&-
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 # The page cache of a partition is written where the partition was.
@@ -175,7 +158,7 @@ partition_cache_follows_offset() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver writes it to where the partition is then"
 	setup
 	truncate -s 8M "$WORK/target"
-	defer 'rm -f "$WORK/target"'
+	defer rm -f "$WORK/target"
 	sfdisk -q "$WORK/target" <<<"start=2048, size=8192, type=83"
 	configure "${DEV}0" "$WORK/target" --flags 8
 	# udev reads a disk that has been written to; it leaves a locked one alone.
@@ -185,46 +168,46 @@ partition_cache_follows_offset() {
 	exec 6<>"${DEV}0p1"
 	dd if="$B" bs=64K count=4 status=none >&6
 	! cmp -s -n 262144 -i 0:1048576 "$B" "$WORK/target" || fail "written back before it had to be"
-	expect ok loopctl set-status "${DEV}0" --offset 65536
+	expect loopctl set-status "${DEV}0" --offset 65536 = ok
 	cmp -n 262144 -i 0:1048576 "$B" "$WORK/target"
 	# Nor is it read from where it was.
 	cp "$WORK/target" "$WORK/before"
-	defer 'rm -f "$WORK/before"'
+	defer rm -f "$WORK/before"
 	cmp -n 65536 -i 0:1114112 "${DEV}0p1" "$WORK/target"
 	exec 6<&-
 	cmp "$WORK/before" "$WORK/target"
 	exec 7<&-
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 # ---- LOOP_SET_DIRECT_IO ---------------------------------------------------
 
 direct_io() {
 	setup
-	expect ENXIO loopctl set-direct-io "${DEV}0" 1
+	expect loopctl set-direct-io "${DEV}0" 1 = ENXIO
 	configure "${DEV}0" "$A"
-	same "$(is_direct)" 0 "direct I/O"
-	expect ok loopctl set-direct-io "${DEV}0" 1
-	same "$(is_direct)" "$DIRECT_IO" "direct I/O, on"
-	expect ok loopctl set-direct-io "${DEV}0" 7
-	shows "$A"
-	expect ok loopctl set-direct-io "${DEV}0" 0
-	same "$(is_direct)" 0 "direct I/O, off"
-	expect ok loopctl set-direct-io "${DEV}0" 0
-	shows "$A"
-	clear "${DEV}0"
+	expect_equal "$(is_direct)" 0 "direct I/O"
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
+	expect_equal "$(is_direct)" "$DIRECT_IO" "direct I/O, on"
+	expect loopctl set-direct-io "${DEV}0" 7 = ok
+	expect_content "${DEV}0" "$A"
+	expect loopctl set-direct-io "${DEV}0" 0 = ok
+	expect_equal "$(is_direct)" 0 "direct I/O, off"
+	expect loopctl set-direct-io "${DEV}0" 0 = ok
+	expect_content "${DEV}0" "$A"
+	detach_by_ioctl "${DEV}0"
 	configure "${DEV}0" "$A" --flags "$DIRECT_IO"
-	same "$(is_direct)" "$DIRECT_IO" "direct I/O at attach"
-	shows "$A"
+	expect_equal "$(is_direct)" "$DIRECT_IO" "direct I/O at attach"
+	expect_content "${DEV}0" "$A"
 	# It is no flag of LOOP_SET_STATUS64.
-	expect ok loopctl set-status "${DEV}0"
-	same "$(is_direct)" "$DIRECT_IO" "direct I/O after a new status"
-	clear "${DEV}0"
+	expect loopctl set-status "${DEV}0" = ok
+	expect_equal "$(is_direct)" "$DIRECT_IO" "direct I/O after a new status"
+	detach_by_ioctl "${DEV}0"
 	configure "${DEV}0" "$A"
-	same "$(is_direct)" 0 "direct I/O at the next attach"
-	expect ok loopctl set-status "${DEV}0" --flags "$DIRECT_IO"
-	same "$(is_direct)" 0 "direct I/O by a new status"
-	clear "${DEV}0"
+	expect_equal "$(is_direct)" 0 "direct I/O at the next attach"
+	expect loopctl set-status "${DEV}0" --flags "$DIRECT_IO" = ok
+	expect_equal "$(is_direct)" 0 "direct I/O by a new status"
+	detach_by_ioctl "${DEV}0"
 }
 
 # A descriptor that is open for direct I/O is a wish, too, and it can be taken
@@ -232,13 +215,13 @@ direct_io() {
 direct_descriptor() {
 	setup
 	configure "${DEV}0" "$A" --direct
-	same "$(is_direct)" "$DIRECT_IO" "direct I/O"
-	expect ok loopctl set-direct-io "${DEV}0" 0
-	same "$(is_direct)" 0 "direct I/O, off"
-	shows "$A"
-	expect ok loopctl set-direct-io "${DEV}0" 1
-	same "$(is_direct)" "$DIRECT_IO" "direct I/O, on again"
-	clear "${DEV}0"
+	expect_equal "$(is_direct)" "$DIRECT_IO" "direct I/O"
+	expect loopctl set-direct-io "${DEV}0" 0 = ok
+	expect_equal "$(is_direct)" 0 "direct I/O, off"
+	expect_content "${DEV}0" "$A"
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
+	expect_equal "$(is_direct)" "$DIRECT_IO" "direct I/O, on again"
+	detach_by_ioctl "${DEV}0"
 }
 
 direct_unsupported() {
@@ -246,12 +229,12 @@ direct_unsupported() {
 	filesystem ram ramfs
 	cp "$A" "$WORK/ram/a"
 	configure "${DEV}0" "$WORK/ram/a" --flags "$DIRECT_IO"
-	same "$(is_direct)" 0 "direct I/O on ramfs"
-	expect EINVAL loopctl set-direct-io "${DEV}0" 1
-	same "$(is_direct)" 0 "direct I/O on ramfs"
-	expect ok loopctl set-direct-io "${DEV}0" 0
-	shows "$WORK/ram/a"
-	clear "${DEV}0"
+	expect_equal "$(is_direct)" 0 "direct I/O on ramfs"
+	expect loopctl set-direct-io "${DEV}0" 1 = EINVAL
+	expect_equal "$(is_direct)" 0 "direct I/O on ramfs"
+	expect loopctl set-direct-io "${DEV}0" 0 = ok
+	expect_content "${DEV}0" "$WORK/ram/a"
+	detach_by_ioctl "${DEV}0"
 }
 
 # Below is a disk of 4096-byte blocks.
@@ -259,72 +242,72 @@ direct_alignment() {
 	setup
 	configure "${DEV}1" "$A" --block-size 4096
 	configure "${DEV}0" "${DEV}1"
-	same "$(block_size)" 512 "logical_block_size"
-	expect EINVAL loopctl set-direct-io "${DEV}0" 1
-	same "$(is_direct)" 0 "with blocks too small"
-	expect ok loopctl set-block-size "${DEV}0" 4096
-	same "$(is_direct)" 0 "with large blocks, unasked"
-	expect ok loopctl set-direct-io "${DEV}0" 1
-	same "$(is_direct)" "$DIRECT_IO" "with large blocks"
-	shows "$A"
+	expect_equal "$(block_size)" 512 "logical_block_size"
+	expect loopctl set-direct-io "${DEV}0" 1 = EINVAL
+	expect_equal "$(is_direct)" 0 "with blocks too small"
+	expect loopctl set-block-size "${DEV}0" 4096 = ok
+	expect_equal "$(is_direct)" 0 "with large blocks, unasked"
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
+	expect_equal "$(is_direct)" "$DIRECT_IO" "with large blocks"
+	expect_content "${DEV}0" "$A"
 	# Blocks that are too small, or a bad offset, turn it off for good.
-	expect ok loopctl set-block-size "${DEV}0" 512
-	same "$(is_direct)" 0 "with small blocks again"
-	expect ok loopctl set-block-size "${DEV}0" 4096
-	same "$(is_direct)" 0 "with large blocks again"
-	expect ok loopctl set-direct-io "${DEV}0" 1
-	expect ok loopctl set-status "${DEV}0" --offset 512
-	same "$(is_direct)" 0 "at a bad offset"
-	expect EINVAL loopctl set-direct-io "${DEV}0" 1
-	expect ok loopctl set-status "${DEV}0" --offset 8192
-	same "$(is_direct)" 0 "at a good offset again"
-	expect ok loopctl set-direct-io "${DEV}0" 1
-	same "$(is_direct)" "$DIRECT_IO" "at a good offset"
+	expect loopctl set-block-size "${DEV}0" 512 = ok
+	expect_equal "$(is_direct)" 0 "with small blocks again"
+	expect loopctl set-block-size "${DEV}0" 4096 = ok
+	expect_equal "$(is_direct)" 0 "with large blocks again"
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
+	expect loopctl set-status "${DEV}0" --offset 512 = ok
+	expect_equal "$(is_direct)" 0 "at a bad offset"
+	expect loopctl set-direct-io "${DEV}0" 1 = EINVAL
+	expect loopctl set-status "${DEV}0" --offset 8192 = ok
+	expect_equal "$(is_direct)" 0 "at a good offset again"
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
+	expect_equal "$(is_direct)" "$DIRECT_IO" "at a good offset"
 	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - <(tail -c +8193 "$A")
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 	# Asked for at attach, blocks are as large as it takes.
 	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO"
-	same "$(block_size)" 4096 "logical_block_size for direct I/O"
-	same "$(is_direct)" "$DIRECT_IO" "asked for at attach"
+	expect_equal "$(block_size)" 4096 "logical_block_size for direct I/O"
+	expect_equal "$(is_direct)" "$DIRECT_IO" "asked for at attach"
 	# Also those that somebody leaves to the driver.
-	expect ok loopctl set-block-size "${DEV}0" 0
-	same "$(block_size)" 4096 "logical_block_size by default"
-	shows "$A"
-	clear "${DEV}0"
+	expect loopctl set-block-size "${DEV}0" 0 = ok
+	expect_equal "$(block_size)" 4096 "logical_block_size by default"
+	expect_content "${DEV}0" "$A"
+	detach_by_ioctl "${DEV}0"
 	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO" --block-size 512
-	same "$(block_size) $(is_direct)" "512 0" "blocks too small at attach"
-	shows "$A"
-	clear "${DEV}0"
+	expect_equal "$(block_size) $(is_direct)" "512 0" "blocks too small at attach"
+	expect_content "${DEV}0" "$A"
+	detach_by_ioctl "${DEV}0"
 	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO" --offset 512
-	same "$(block_size) $(is_direct)" "4096 0" "bad offset at attach"
-	clear "${DEV}0"
+	expect_equal "$(block_size) $(is_direct)" "4096 0" "bad offset at attach"
+	detach_by_ioctl "${DEV}0"
 	configure "${DEV}0" "${DEV}1" --direct --offset 4096
-	same "$(block_size) $(is_direct)" "4096 $DIRECT_IO" "good offset at attach"
-	clear "${DEV}0"
-	clear "${DEV}1"
+	expect_equal "$(block_size) $(is_direct)" "4096 $DIRECT_IO" "good offset at attach"
+	detach_by_ioctl "${DEV}0"
+	detach_by_ioctl "${DEV}1"
 }
 
 direct_under_io() {
 	setup
 	truncate -s 1M "$WORK/target"
-	defer 'rm -f "$WORK/target"'
+	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
 	fio --name=switch --filename="${DEV}0" --ioengine=libaio --iodepth=8 --thread \
 		--direct=1 --rw=randwrite --bs=4k --size=1M --loops=3 --verify=crc32c \
 		--verify_state_save=0 --output="$WORK/fio" &
 	local pid=$! i
 	for ((i = 0; ; i++)); do
-		expect ok loopctl set-direct-io "${DEV}0" $((i % 2))
+		expect loopctl set-direct-io "${DEV}0" $((i % 2)) = ok
 		nap
 		kill -0 "$pid" 2>/dev/null || break
 	done
 	wait "$pid" || fail "$(<"$WORK/fio")"
 	((i > 3)) || fail "switched $i times only"
 	# Neither way leaves something behind.
-	shows "$WORK/target"
-	expect ok loopctl set-direct-io "${DEV}0" 1
-	shows "$WORK/target"
-	clear "${DEV}0"
+	expect_content "${DEV}0" "$WORK/target"
+	expect loopctl set-direct-io "${DEV}0" 1 = ok
+	expect_content "${DEV}0" "$WORK/target"
+	detach_by_ioctl "${DEV}0"
 }
 
 # ---- who may --------------------------------------------------------------
@@ -348,62 +331,62 @@ not_admin() {
 			set-old-status $dev --offset 4096
 		END
 	)
-	same "$answers" "EPERM EPERM EPERM EPERM EPERM ok ok ok ok " answers
-	same "$(block_size) $(field offset)" "1024 4096" settings
+	expect_equal "$answers" "EPERM EPERM EPERM EPERM EPERM ok ok ok ok " answers
+	expect_equal "$(block_size) $(status_field "${DEV}0" offset)" "1024 4096" settings
 	# With the capability the reader may.
-	expect ok loopctl set-block-size "${DEV}0" 512 --dev-mode ro
-	expect ok loopctl set-direct-io "${DEV}0" 0 --dev-mode ro
-	expect ok loopctl set-old-status "${DEV}0" --dev-mode ro
-	same "$(block_size) $(field offset)" "512 0" settings
-	clear "${DEV}0"
+	expect loopctl set-block-size "${DEV}0" 512 --dev-mode ro = ok
+	expect loopctl set-direct-io "${DEV}0" 0 --dev-mode ro = ok
+	expect loopctl set-old-status "${DEV}0" --dev-mode ro = ok
+	expect_equal "$(block_size) $(status_field "${DEV}0" offset)" "512 0" settings
+	detach_by_ioctl "${DEV}0"
 }
 
 # ---- the old LOOP_SET_STATUS and LOOP_GET_STATUS --------------------------
 
 old_status() {
 	setup
-	expect ENXIO loopctl old-status "${DEV}0"
-	expect ENXIO loopctl set-old-status "${DEV}0"
-	expect EFAULT loopctl raw "${DEV}0" 0x4C02 8
-	expect EINVAL loopctl raw "${DEV}0" 0x4C03 0
+	expect loopctl old-status "${DEV}0" = ENXIO
+	expect loopctl set-old-status "${DEV}0" = ENXIO
+	expect loopctl raw "${DEV}0" LOOP_SET_STATUS 8 = EFAULT
+	expect loopctl raw "${DEV}0" LOOP_GET_STATUS 0 = EINVAL
 	configure "${DEV}0" "$A" --flags "$READ_ONLY" --offset 512 --sizelimit 65536 --name before
-	expect EFAULT loopctl raw "${DEV}0" 0x4C03 8
-	same "$(field offset old-status)" 512 offset
-	same "$(field number old-status)" 0 number
-	same "$(field flags old-status)" "$READ_ONLY" flags
-	same "$(field name old-status)" before name
-	same "$(field inode old-status)" "$(stat -c %i "$A")" inode
-	same "$(field device old-status)" "$(field device)" device
+	expect loopctl raw "${DEV}0" LOOP_GET_STATUS 8 = EFAULT
+	expect_equal "$(status_field "${DEV}0" offset old-status)" 512 offset
+	expect_equal "$(status_field "${DEV}0" number old-status)" 0 number
+	expect_equal "$(status_field "${DEV}0" flags old-status)" "$READ_ONLY" flags
+	expect_equal "$(status_field "${DEV}0" name old-status)" before name
+	expect_equal "$(status_field "${DEV}0" inode old-status)" "$(stat -c %i "$A")" inode
+	expect_equal "$(status_field "${DEV}0" device old-status)" "$(status_field "${DEV}0" device)" device
 	# The old one has no size limit.
-	expect ok loopctl set-old-status "${DEV}0" --offset 8192 --name after
-	same "$(field offset) $(field sizelimit) $(field name)" "8192 0 after" settings
-	same "$(sectors "${DEV}0")" 2032 sectors
+	expect loopctl set-old-status "${DEV}0" --offset 8192 --name after = ok
+	expect_equal "$(status_field "${DEV}0" offset) $(status_field "${DEV}0" sizelimit) $(status_field "${DEV}0" name)" "8192 0 after" settings
+	expect_equal "$(sectors "${DEV}0")" 2032 sectors
 	cmp "${DEV}0" <(tail -c +8193 "$A")
 	# While it is open, nothing comes of autoclear.
 	exec 7<"${DEV}0"
-	expect ok loopctl set-old-status "${DEV}0" --flags 4
-	same "$(field flags)" 5 flags
-	expect ok loopctl set-old-status "${DEV}0"
-	same "$(field flags)" "$READ_ONLY" flags
+	expect loopctl set-old-status "${DEV}0" --flags 4 = ok
+	expect_equal "$(status_field "${DEV}0" flags)" 5 flags
+	expect loopctl set-old-status "${DEV}0" = ok
+	expect_equal "$(status_field "${DEV}0" flags)" "$READ_ONLY" flags
 	exec 7<&-
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 # Its offset is an int.
 old_offset() {
 	setup
 	configure "${DEV}0" "$A" --offset 512
-	expect EOVERFLOW loopctl set-old-status "${DEV}0" --offset -512
-	same "$(field offset)" 512 "offset after a negative one"
-	same "$(sectors "${DEV}0")" 2047 sectors
-	expect ok loopctl set-status "${DEV}0" --offset 0x7ffffe00
-	same "$(field offset old-status)" $((0x7ffffe00)) offset
-	expect ok loopctl set-status "${DEV}0" --offset 0x80000000
-	expect EOVERFLOW loopctl old-status "${DEV}0"
-	same "$(field offset)" $((0x80000000)) offset
-	expect ok loopctl set-status "${DEV}0" --offset 0x100000200
-	expect EOVERFLOW loopctl old-status "${DEV}0"
-	clear "${DEV}0"
+	expect loopctl set-old-status "${DEV}0" --offset -512 = EOVERFLOW
+	expect_equal "$(status_field "${DEV}0" offset)" 512 "offset after a negative one"
+	expect_equal "$(sectors "${DEV}0")" 2047 sectors
+	expect loopctl set-status "${DEV}0" --offset 0x7ffffe00 = ok
+	expect_equal "$(status_field "${DEV}0" offset old-status)" $((0x7ffffe00)) offset
+	expect loopctl set-status "${DEV}0" --offset 0x80000000 = ok
+	expect loopctl old-status "${DEV}0" = EOVERFLOW
+	expect_equal "$(status_field "${DEV}0" offset)" $((0x80000000)) offset
+	expect loopctl set-status "${DEV}0" --offset 0x100000200 = ok
+	expect loopctl old-status "${DEV}0" = EOVERFLOW
+	detach_by_ioctl "${DEV}0"
 }
 
 # ---- size, sequence numbers -----------------------------------------------
@@ -419,24 +402,24 @@ resize_events() {
 capacity() {
 	setup
 	truncate -s 4M "$WORK/fs"
-	defer 'rm -f "$WORK/fs"'
+	defer rm -f "$WORK/fs"
 	mkfs.ext4 -q -b 1024 "$WORK/fs"
 	mkdir -p "$WORK/mnt"
 	udevadm settle
 	udevadm monitor --kernel --property --subsystem-match=block >"$WORK/uevents" 2>&1 &
-	defer "kill $!; wait $! 2>/dev/null"
+	defer stop_process "$!"
 	wait_until 10 grep -q 'kernel uevent' "$WORK/uevents"
-	expect ENXIO loopctl set-capacity "${DEV}0"
+	expect loopctl set-capacity "${DEV}0" = ENXIO
 	configure "${DEV}0" "$WORK/fs"
 	mount "${DEV}0" "$WORK/mnt"
-	defer 'unmount "$WORK/mnt"'
-	expect EBUSY loopctl set-block-size "${DEV}0" 4096
-	same "$(block_size)" 512 "logical_block_size of a mounted device"
+	defer unmount_quietly "$WORK/mnt"
+	expect loopctl set-block-size "${DEV}0" 4096 = EBUSY
+	expect_equal "$(block_size)" 512 "logical_block_size of a mounted device"
 	cp "$A" "$WORK/mnt/a"
 	truncate -s 12M "$WORK/fs"
-	same "$(sectors "${DEV}0")" 8192 "sectors before"
+	expect_equal "$(sectors "${DEV}0")" 8192 "sectors before"
 	losetup -c "${DEV}0"
-	same "$(sectors "${DEV}0")" 24576 "sectors after"
+	expect_equal "$(sectors "${DEV}0")" 24576 "sectors after"
 	wait_until 5 resize_events 1 || fail "no uevent with RESIZE=1"
 	resize2fs "${DEV}0" 2>/dev/null
 	(($(stat -f -c %b "$WORK/mnt") > 10000)) || fail "the filesystem is as small as before"
@@ -448,29 +431,29 @@ capacity() {
 	checksum "$WORK/mnt/more" | cmp - "$WORK/sum"
 	cmp "$A" "$WORK/mnt/a"
 	umount "$WORK/mnt"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
 shrinking() {
 	setup
 	cp "$A" "$WORK/target"
-	defer 'rm -f "$WORK/target"'
+	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target" --offset 4096
 	truncate -s 512K "$WORK/target"
-	expect ok loopctl set-capacity "${DEV}0"
-	same "$(sectors "${DEV}0")" 1016 sectors
+	expect loopctl set-capacity "${DEV}0" = ok
+	expect_equal "$(sectors "${DEV}0")" 1016 sectors
 	cmp "${DEV}0" <(tail -c +4097 "$WORK/target")
 	truncate -s 1K "$WORK/target"
-	expect ok loopctl set-capacity "${DEV}0"
-	same "$(sectors "${DEV}0")" 0 "sectors of a file that ends before its offset"
+	expect loopctl set-capacity "${DEV}0" = ok
+	expect_equal "$(sectors "${DEV}0")" 0 "sectors of a file that ends before its offset"
 	truncate -s 1M "$WORK/target"
-	expect ok loopctl set-status "${DEV}0" --offset 4096 --sizelimit 8192
-	same "$(sectors "${DEV}0")" 16 "sectors under a limit"
+	expect loopctl set-status "${DEV}0" --offset 4096 --sizelimit 8192 = ok
+	expect_equal "$(sectors "${DEV}0")" 16 "sectors under a limit"
 	truncate -s 2M "$WORK/target"
-	expect ok loopctl set-capacity "${DEV}0"
-	same "$(sectors "${DEV}0")" 16 "sectors under a limit"
-	clear "${DEV}0"
-	same "$(sectors "${DEV}0")" 0 "sectors after detach"
+	expect loopctl set-capacity "${DEV}0" = ok
+	expect_equal "$(sectors "${DEV}0")" 16 "sectors under a limit"
+	detach_by_ioctl "${DEV}0"
+	expect_equal "$(sectors "${DEV}0")" 0 "sectors after detach"
 }
 
 # Who has seen a disk can tell whether it is still the same.
@@ -483,59 +466,59 @@ disk_sequence() {
 		now=$(<"$DIR/diskseq")
 		((now > last)) || fail "diskseq $last, $now after attach"
 		last=$now
-		expect ok loopctl set-status "${DEV}0" --name other
-		same "$(<"$DIR/diskseq")" "$last" "diskseq after a new name"
+		expect loopctl set-status "${DEV}0" --name other = ok
+		expect_equal "$(<"$DIR/diskseq")" "$last" "diskseq after a new name"
 		udevadm settle
-		clear "${DEV}0"
+		detach_by_ioctl "${DEV}0"
 		now=$(<"$DIR/diskseq")
 		((now > last)) || fail "diskseq $last, $now after detach"
 		last=$now
 	done
 	# A refused attach is no new disk.
-	expect EINVAL loopctl configure "${DEV}0" "$A" --flags 2
-	same "$(<"$DIR/diskseq")" "$last" "diskseq after a refused attach"
+	expect loopctl configure "${DEV}0" "$A" --flags 2 = EINVAL
+	expect_equal "$(<"$DIR/diskseq")" "$last" "diskseq after a refused attach"
 }
 
 # The file is shared; who lets it go leaves it to the other.
 one_file_twice() {
 	setup
 	cp "$A" "$WORK/target"
-	defer 'rm -f "$WORK/target"'
+	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
 	configure "${DEV}1" "$WORK/target"
 	dd if="$B" of="${DEV}0" bs=64K oflag=direct status=none
 	dd if="${DEV}1" bs=64K iflag=direct status=none | cmp - "$B"
 	udevadm settle
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 	is_bound "${DEV}1" || fail "the second went with the first"
 	dd if="$A" of="${DEV}1" bs=64K oflag=direct status=none
 	cmp "$A" "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
 	udevadm settle
-	clear "${DEV}1"
+	detach_by_ioctl "${DEV}1"
 	dd if="$B" of="${DEV}0" bs=64K oflag=direct status=none
 	cmp "$B" "$WORK/target"
-	clear "${DEV}0"
+	detach_by_ioctl "${DEV}0"
 }
 
-it "LOOP_SET_BLOCK_SIZE" block_sizes
-it "LOOP_SET_BLOCK_SIZE refused" block_size_refused
-it "LOOP_SET_BLOCK_SIZE held exclusively by another" block_size_exclusive
-it "LOOP_SET_BLOCK_SIZE writes back" block_size_writes_back
-it "LOOP_SET_STATUS64: the page cache follows the offset" cache_follows_offset
-it "LOOP_SET_STATUS64 with an offset writes back and drops the page cache of partitions" \
+test_case "LOOP_SET_BLOCK_SIZE" block_sizes
+test_case "LOOP_SET_BLOCK_SIZE refused" block_size_refused
+test_case "LOOP_SET_BLOCK_SIZE held exclusively by another" block_size_exclusive
+test_case "LOOP_SET_BLOCK_SIZE writes back" block_size_writes_back
+test_case "LOOP_SET_STATUS64: the page cache follows the offset" cache_follows_offset
+test_case "LOOP_SET_STATUS64 with an offset writes back and drops the page cache of partitions" \
 	partition_cache_follows_offset
-it "LOOP_SET_DIRECT_IO" direct_io
-it "a file open for direct I/O" direct_descriptor
-it "LOOP_SET_DIRECT_IO, file without direct I/O" direct_unsupported
-it "LOOP_SET_DIRECT_IO, alignment" direct_alignment
-it "LOOP_SET_DIRECT_IO under I/O" direct_under_io
-it "without CAP_SYS_ADMIN" not_admin
-it "LOOP_GET_STATUS, LOOP_SET_STATUS" old_status
-it "LOOP_GET_STATUS, LOOP_SET_STATUS: offsets" old_offset
-it "a larger file under a mounted filesystem" capacity
-it "a smaller file" shrinking
-it "disk sequence numbers" disk_sequence
-it "two devices on one file" one_file_twice
+test_case "LOOP_SET_DIRECT_IO" direct_io
+test_case "a file open for direct I/O" direct_descriptor
+test_case "LOOP_SET_DIRECT_IO, file without direct I/O" direct_unsupported
+test_case "LOOP_SET_DIRECT_IO, alignment" direct_alignment
+test_case "LOOP_SET_DIRECT_IO under I/O" direct_under_io
+test_case "without CAP_SYS_ADMIN" not_admin
+test_case "LOOP_GET_STATUS, LOOP_SET_STATUS" old_status
+test_case "LOOP_GET_STATUS, LOOP_SET_STATUS: offsets" old_offset
+test_case "a larger file under a mounted filesystem" capacity
+test_case "a smaller file" shrinking
+test_case "disk sequence numbers" disk_sequence
+test_case "two devices on one file" one_file_twice
 
-run
+run_cases

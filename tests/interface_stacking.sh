@@ -7,6 +7,7 @@
 # other driver, as all block devices are, and nothing is left behind.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 [[ $DRIVER == rust_loop ]] || skip_all "there is only one driver to stack"
 modprobe -q loop max_loop=4 || skip_all "this kernel has no loop.ko"
@@ -22,8 +23,8 @@ setup() {
 
 # put DEVICE FILE [options]: one level more.
 put() {
-	defer "clear_quietly $1"
-	expect ok loopctl configure "$@"
+	defer detach_by_ioctl_quietly "$1"
+	expect loopctl configure "$@" = ok
 }
 
 # clear_all DEVICE...: from the top down.
@@ -32,7 +33,7 @@ clear_all() {
 	# udev looks into what is new.
 	udevadm settle
 	for dev; do
-		clear "$dev"
+		detach_by_ioctl "$dev"
 	done
 }
 
@@ -46,7 +47,7 @@ data_through() {
 			fail "data differ in $below"
 	done
 	cmp -n 1048576 "$WORK/data" "$WORK/image"
-	same "$(device_checksum "$top")" "$(checksum "$WORK/image")" "checksum of the top"
+	expect_equal "$(device_checksum "$top")" "$(checksum "$WORK/image")" "checksum of the top"
 }
 
 # on BOTTOM... TOP
@@ -55,8 +56,8 @@ on() {
 	local dev below=$WORK/image down=()
 	for dev; do
 		put "$dev" "$below"
-		same "$(sectors "$dev")" 8192 "sectors of $dev"
-		same "$(sysfs_attr "$dev" loop/backing_file)" "$below" "backing file of $dev"
+		expect_equal "$(sectors "$dev")" 8192 "sectors of $dev"
+		expect_equal "$(sysfs_attr "$dev" loop/backing_file)" "$below" "backing file of $dev"
 		below=$dev
 		down=("$dev" "${down[@]}")
 	done
@@ -68,22 +69,22 @@ read_only() {
 	setup
 	put "$1" "$WORK/image" --flags 1
 	put "$2" "$1" --file-mode ro
-	same "$(sysfs_attr "$2" ro)" 1 ro
-	must_fail dd if=/dev/zero of="$2" bs=4k count=1 oflag=direct status=none 2>/dev/null
-	clear "$2"
+	expect_equal "$(sysfs_attr "$2" ro)" 1 ro
+	expect_failure dd if=/dev/zero of="$2" bs=4k count=1 oflag=direct status=none 2>/dev/null
+	detach_by_ioctl "$2"
 	# A block device that is read-only can be opened for writing all the same, so
 	# it is the write that fails.
 	put "$2" "$1"
-	same "$(sysfs_attr "$2" ro)" 0 ro
-	must_fail dd if=/dev/zero of="$2" bs=4k count=1 oflag=direct status=none 2>/dev/null
-	same "$(device_checksum "$2")" "$(checksum "$WORK/image")" checksum
+	expect_equal "$(sysfs_attr "$2" ro)" 0 ro
+	expect_failure dd if=/dev/zero of="$2" bs=4k count=1 oflag=direct status=none 2>/dev/null
+	expect_equal "$(device_checksum "$2")" "$(checksum "$WORK/image")" checksum
 	clear_all "$2" "$1"
 	# Only the upper one.
 	put "$1" "$WORK/image"
 	put "$2" "$1" --flags 1
-	same "$(sysfs_attr "$2" ro)" 1 ro
-	same "$(sysfs_attr "$1" ro)" 0 ro
-	same "$(device_checksum "$2")" "$(checksum "$WORK/image")" checksum
+	expect_equal "$(sysfs_attr "$2" ro)" 1 ro
+	expect_equal "$(sysfs_attr "$1" ro)" 0 ro
+	expect_equal "$(device_checksum "$2")" "$(checksum "$WORK/image")" checksum
 	clear_all "$2" "$1"
 }
 
@@ -92,24 +93,19 @@ read_only() {
 unbound() {
 	setup
 	put "$1" "$2"
-	same "$(sectors "$1")" 0 "sectors of $1"
-	clear "$1"
+	expect_equal "$(sectors "$1")" 0 "sectors of $1"
+	detach_by_ioctl "$1"
 }
 
-# opaque SET-FD|CHANGE-FD: a device of the C driver is not asked. The address space of the
+# opaque LOOP_SET_FD|LOOP_CHANGE_FD: a device of the C driver is not asked. The address space of the
 # caller has no room for an answer.
 opaque() {
 	setup
 	put /dev/loop0 "$WORK/image"
-	[[ $1 != CHANGE-FD ]] || put "${DEV}0" "$WORK/image" --flags 1
-	python3 -IS - "$1" "${DEV}0" /dev/loop0 <<-'PYTHON'
-		import fcntl, os, resource, sys
-		upper, lower = os.open(sys.argv[2], os.O_RDWR), os.open(sys.argv[3], os.O_RDONLY)
-		resource.setrlimit(resource.RLIMIT_AS, (0, resource.RLIM_INFINITY))
-		fcntl.ioctl(upper, {"SET-FD": 0x4C00, "CHANGE-FD": 0x4C06}[sys.argv[1]], lower)
-	PYTHON
-	defer 'clear_quietly "${DEV}0"'
-	same "$(sysfs_attr "${DEV}0" loop/backing_file)" /dev/loop0 backing_file
+	[[ $1 != LOOP_CHANGE_FD ]] || put "${DEV}0" "$WORK/image" --flags 1
+	"$PROGRAMS/attach_without_memory.py" "$1" "${DEV}0" /dev/loop0
+	defer detach_by_ioctl_quietly "${DEV}0"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/backing_file)" /dev/loop0 backing_file
 	clear_all "${DEV}0" /dev/loop0
 }
 
@@ -119,10 +115,10 @@ ring_by_change() {
 	put "${DEV}0" "$WORK/image" --flags 1
 	put "${DEV}1" "${DEV}0" --file-mode ro
 	put /dev/loop0 "${DEV}1" --file-mode ro
-	expect EBADF loopctl change-fd "${DEV}0" "${DEV}1" --file-mode ro
-	expect EBADF loopctl change-fd "${DEV}0" "${DEV}0" --file-mode ro
-	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$WORK/image" backing_file
-	same "$(device_checksum /dev/loop0)" "$(checksum "$WORK/image")" checksum
+	expect loopctl change-fd "${DEV}0" "${DEV}1" --file-mode ro = EBADF
+	expect loopctl change-fd "${DEV}0" "${DEV}0" --file-mode ro = EBADF
+	expect_equal "$(sysfs_attr "${DEV}0" loop/backing_file)" "$WORK/image" backing_file
+	expect_equal "$(device_checksum /dev/loop0)" "$(checksum "$WORK/image")" checksum
 	clear_all /dev/loop0 "${DEV}1" "${DEV}0"
 }
 
@@ -130,7 +126,7 @@ ring_by_change() {
 on_partition() {
 	setup
 	truncate -s 4M "$WORK/disk"
-	defer 'rm -f "$WORK/disk"'
+	defer rm -f "$WORK/disk"
 	sfdisk -q "$WORK/disk" <<<"start=2048, size=4096, type=83"
 	# udev looks for partitions itself when the device has been open for writing,
 	# and meanwhile there are none. It leaves a locked device alone.
@@ -140,15 +136,15 @@ on_partition() {
 	wait_until 10 test -b "$1p1" || fail "no partition"
 	put "$2" "$1p1"
 	exec 8<&-
-	same "$(sectors "$2")" 4096 sectors
+	expect_equal "$(sectors "$2")" 4096 sectors
 	dd if="$WORK/data" of="$2" bs=256K oflag=direct conv=fsync status=none
 	cmp -n 1048576 -i 0:1048576 "$WORK/data" "$WORK/disk"
 	# The device of the partition goes only after what is on it.
-	expect ok loopctl clr-fd "$1"
+	expect loopctl clr-fd "$1" = ok
 	udevadm settle
 	is_bound "$1" || fail "gone under a device that is on it"
 	dd if="$2" of=/dev/null bs=256K iflag=direct status=none
-	clear "$2"
+	detach_by_ioctl "$2"
 	wait_until 10 is_unbound "$1" || fail "$1 still bound"
 }
 
@@ -156,14 +152,14 @@ on_partition() {
 partition_ring() {
 	setup
 	truncate -s 4M "$WORK/disk"
-	defer 'rm -f "$WORK/disk"'
+	defer rm -f "$WORK/disk"
 	sfdisk -q "$WORK/disk" <<<"start=2048, size=4096, type=83"
 	put "${DEV}0" "$WORK/disk" --flags $((PARTSCAN | 1))
 	wait_until 10 test -b "${DEV}0p1" || fail "no partition"
 	udevadm settle
-	expect EBADF loopctl change-fd "${DEV}0" "${DEV}0p1" --file-mode ro
+	expect loopctl change-fd "${DEV}0" "${DEV}0p1" --file-mode ro = EBADF
 	put "${DEV}1" "${DEV}0p1" --file-mode ro
-	expect EBADF loopctl change-fd "${DEV}0" "${DEV}1" --file-mode ro
+	expect loopctl change-fd "${DEV}0" "${DEV}1" --file-mode ro = EBADF
 	clear_all "${DEV}1" "${DEV}0"
 }
 
@@ -173,14 +169,14 @@ pinned() {
 	put /dev/loop0 "$WORK/image"
 	put "${DEV}0" /dev/loop0
 	udevadm settle
-	must_fail rmmod loop 2>/dev/null
-	must_fail rmmod rust_loop 2>/dev/null
+	expect_failure rmmod loop 2>/dev/null
+	expect_failure rmmod rust_loop 2>/dev/null
 	clear_all "${DEV}0" /dev/loop0
 	put "${DEV}0" "$WORK/image"
 	put /dev/loop0 "${DEV}0"
 	udevadm settle
-	must_fail rmmod loop 2>/dev/null
-	must_fail rmmod rust_loop 2>/dev/null
+	expect_failure rmmod loop 2>/dev/null
+	expect_failure rmmod rust_loop 2>/dev/null
 	clear_all /dev/loop0 "${DEV}0"
 }
 
@@ -190,20 +186,20 @@ unload() {
 	unload_driver
 }
 
-it "rloop on loop" on /dev/loop0 "${DEV}0"
-it "loop on rloop" on "${DEV}0" /dev/loop0
-it "by turns" on /dev/loop0 "${DEV}0" /dev/loop1 "${DEV}1"
-it "rloop on a read-only loop" read_only /dev/loop0 "${DEV}0"
-it "loop on a read-only rloop" read_only "${DEV}0" /dev/loop0
-it "an unbound device of the other driver is a disk without a size" unbound "${DEV}0" /dev/loop0
-it "so are ours to the other driver" unbound /dev/loop0 "${DEV}0"
-it "LOOP_SET_FD asks no device of the other driver" opaque SET-FD
-it "LOOP_CHANGE_FD asks no device of the other driver" opaque CHANGE-FD
-it "no device of this driver gets below itself by LOOP_CHANGE_FD" ring_by_change
-it "rloop on a partition of loop" on_partition /dev/loop0 "${DEV}0"
-it "loop on a partition of rloop" on_partition "${DEV}0" /dev/loop0
-it "a ring by a partition" partition_ring
-it "a module is in use while one is on its device" pinned
-it "both modules unload" unload
+test_case "rloop on loop" on /dev/loop0 "${DEV}0"
+test_case "loop on rloop" on "${DEV}0" /dev/loop0
+test_case "by turns" on /dev/loop0 "${DEV}0" /dev/loop1 "${DEV}1"
+test_case "rloop on a read-only loop" read_only /dev/loop0 "${DEV}0"
+test_case "loop on a read-only rloop" read_only "${DEV}0" /dev/loop0
+test_case "an unbound device of the other driver is a disk without a size" unbound "${DEV}0" /dev/loop0
+test_case "so are ours to the other driver" unbound /dev/loop0 "${DEV}0"
+test_case "LOOP_SET_FD asks no device of the other driver" opaque LOOP_SET_FD
+test_case "LOOP_CHANGE_FD asks no device of the other driver" opaque LOOP_CHANGE_FD
+test_case "no device of this driver gets below itself by LOOP_CHANGE_FD" ring_by_change
+test_case "rloop on a partition of loop" on_partition /dev/loop0 "${DEV}0"
+test_case "loop on a partition of rloop" on_partition "${DEV}0" /dev/loop0
+test_case "a ring by a partition" partition_ring
+test_case "a module is in use while one is on its device" pinned
+test_case "both modules unload" unload
 
-run
+run_cases

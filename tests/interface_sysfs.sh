@@ -6,11 +6,12 @@
 # sysfs attributes, queue limits and uevents.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 setup() {
 	ensure_driver
 	truncate -s 1M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 }
 
 attributes() {
@@ -18,16 +19,16 @@ attributes() {
 	local dir=/sys/block/${PREFIX}0/loop name
 	[[ ! -e $dir ]] || fail "loop directory of an unbound device"
 	attach "${DEV}0" -o 512 --sizelimit 65536 "$WORK/image"
-	same "$(find "$dir" -type f -printf '%f\n' | sort | tr '\n' ' ')" "autoclear backing_file dio offset partscan sizelimit "
+	expect_equal "$(find "$dir" -type f -printf '%f\n' | sort | tr '\n' ' ')" "autoclear backing_file dio offset partscan sizelimit "
 	for name in autoclear backing_file dio offset partscan sizelimit; do
-		same "$(stat -c %a "$dir/$name")" 444 "mode of $name"
+		expect_equal "$(stat -c %a "$dir/$name")" 444 "mode of $name"
 	done
-	same "$(<"$dir/backing_file")" "$WORK/image" backing_file
-	same "$(<"$dir/offset")" 512 offset
-	same "$(<"$dir/sizelimit")" 65536 sizelimit
-	same "$(<"$dir/autoclear")" 0 autoclear
-	same "$(<"$dir/partscan")" 0 partscan
-	same "$(<"$dir/dio")" 0 dio
+	expect_equal "$(<"$dir/backing_file")" "$WORK/image" backing_file
+	expect_equal "$(<"$dir/offset")" 512 offset
+	expect_equal "$(<"$dir/sizelimit")" 65536 sizelimit
+	expect_equal "$(<"$dir/autoclear")" 0 autoclear
+	expect_equal "$(<"$dir/partscan")" 0 partscan
+	expect_equal "$(<"$dir/dio")" 0 dio
 	detach "${DEV}0"
 	[[ ! -e $dir ]] || fail "loop directory after detach"
 }
@@ -37,13 +38,13 @@ names() {
 	local odd
 	odd="$WORK/a name; with (odd) characters $(printf '%0100d' 0)"
 	mv "$WORK/image" "$odd"
-	defer "rm -f '$odd' '$odd.new'"
+	defer rm -f "'$odd'" "'$odd.new'"
 	attach "${DEV}0" "$odd"
-	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd" backing_file
+	expect_equal "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd" backing_file
 	mv "$odd" "$odd.new"
-	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd.new" "backing_file after rename"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd.new" "backing_file after rename"
 	rm "$odd.new"
-	same "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd.new (deleted)" "backing_file after unlink"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/backing_file)" "$odd.new (deleted)" "backing_file after unlink"
 	dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none
 	detach "${DEV}0"
 }
@@ -52,18 +53,18 @@ limits() {
 	setup
 	local queue=/sys/block/${PREFIX}0/queue
 	attach "${DEV}0" "$WORK/image"
-	same "$(<"$queue/logical_block_size")" 512 logical_block_size
-	same "$(<"$queue/physical_block_size")" 512 physical_block_size
-	same "$(<"$queue/max_hw_sectors_kb")" 1280 max_hw_sectors_kb
-	same "$(<"$queue/rotational")" 0 rotational
-	same "$(<"$queue/write_cache")" "write back" write_cache
+	expect_equal "$(<"$queue/logical_block_size")" 512 logical_block_size
+	expect_equal "$(<"$queue/physical_block_size")" 512 physical_block_size
+	expect_equal "$(<"$queue/max_hw_sectors_kb")" 1280 max_hw_sectors_kb
+	expect_equal "$(<"$queue/rotational")" 0 rotational
+	expect_equal "$(<"$queue/write_cache")" "write back" write_cache
 	grep -q '\[none\]' "$queue/scheduler" || fail "scheduler: $(<"$queue/scheduler")"
 	(($(<"$queue/discard_max_bytes") > 0)) || fail "no discard on tmpfs"
 	(($(<"$queue/write_zeroes_max_bytes") > 0)) || fail "no write zeroes on tmpfs"
-	same "$(<"$queue/discard_granularity")" "$(stat -f -c %s "$WORK/image")" discard_granularity
+	expect_equal "$(<"$queue/discard_granularity")" "$(stat -f -c %s "$WORK/image")" discard_granularity
 	detach "${DEV}0"
 	attach "${DEV}0" -r "$WORK/image"
-	same "$(<"$queue/write_cache")" "write through" "write_cache, read-only"
+	expect_equal "$(<"$queue/write_cache")" "write through" "write_cache, read-only"
 	detach "${DEV}0"
 }
 
@@ -71,15 +72,15 @@ events() {
 	setup
 	uevents_begin
 	local before
-	before=$(uevents "${DEV}0")
+	before=$(uevent_count "${DEV}0")
 	attach "${DEV}0" "$WORK/image"
 	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no event for attach"
 	udevadm settle
-	before=$(uevents "${DEV}0")
-	expect ok loopctl set-status "${DEV}0" --sizelimit 65536
+	before=$(uevent_count "${DEV}0")
+	expect loopctl set-status "${DEV}0" --sizelimit 65536 = ok
 	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no event for a new size"
 	udevadm settle
-	before=$(uevents "${DEV}0")
+	before=$(uevent_count "${DEV}0")
 	detach "${DEV}0"
 	wait_until 5 uevents_exceed "${DEV}0" "$before" || fail "no event for detach"
 	uevents_work "${DEV}0"
@@ -90,9 +91,9 @@ probed() {
 	setup
 	mkfs.ext4 -q -O ^has_journal -L sysfstest "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
-	expect sysfstest blkid -p -o value -s LABEL "${DEV}0"
+	expect blkid -p -o value -s LABEL "${DEV}0" = sysfstest
 	detach "${DEV}0"
-	must_fail blkid -p "${DEV}0"
+	expect_failure blkid -p "${DEV}0"
 }
 
 io_counts() {
@@ -103,15 +104,15 @@ io_counts() {
 	before=$(awk '{ print $5 }' "/sys/block/${PREFIX}0/stat")
 	dd if=/dev/zero of="${DEV}0" bs=4k count=16 oflag=direct status=none
 	after=$(awk '{ print $5 }' "/sys/block/${PREFIX}0/stat")
-	same $((after - before)) 16 "writes counted"
+	expect_equal $((after - before)) 16 "writes counted"
 	detach "${DEV}0"
 }
 
-it "attributes of the loop directory" attributes
-it "names of the backing file" names
-it "queue limits" limits
-it "uevents" events
-it "probing" probed
-it "I/O statistics" io_counts
+test_case "attributes of the loop directory" attributes
+test_case "names of the backing file" names
+test_case "queue limits" limits
+test_case "uevents" events
+test_case "probing" probed
+test_case "I/O statistics" io_counts
 
-run
+run_cases

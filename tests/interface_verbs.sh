@@ -25,22 +25,13 @@ setup() {
 	ensure_driver
 }
 
-# column NAME of `losetup -l /dev/rloop0`
-column() {
-	losetup -l -n --raw -O "$1" "${DEV}0"
-}
-
-unmount() {
-	! mountpoint -q "$WORK/mnt" || umount "$WORK/mnt"
-}
-
 attaches() {
 	setup
-	defer 'detach_quietly "${DEV}0"'
+	defer detach_quietly "${DEV}0"
 	losetup "${DEV}0" "$DISK"
 	cmp "$DISK" "${DEV}0"
 	detach "${DEV}0"
-	expect "${DEV}0" losetup --show "${DEV}0" "$DISK"
+	expect losetup --show "${DEV}0" "$DISK" = "${DEV}0"
 	detach "${DEV}0"
 	# A name is looked for in /dev.
 	losetup rloop0 "$DISK"
@@ -57,13 +48,13 @@ detaches() {
 	losetup -d "${DEV}0" "${DEV}1"
 	wait_until 10 is_unbound "${DEV}0"
 	wait_until 10 is_unbound "${DEV}1"
-	must_fail losetup -d "${DEV}0" 2>/dev/null
+	expect_failure losetup -d "${DEV}0" 2>/dev/null
 }
 
 options() {
 	setup
 	attach "${DEV}0" -r -o 4096 --sizelimit 1M -b 1024 -P --loop-ref name "$DISK"
-	same "$(column NAME,RO,OFFSET,SIZELIMIT,LOG-SEC,PARTSCAN,REF)" \
+	expect_equal "$(losetup_column "${DEV}0" NAME,RO,OFFSET,SIZELIMIT,LOG-SEC,PARTSCAN,REF)" \
 		"${DEV}0 1 4096 1048576 1024 1 name" "columns"
 	detach "${DEV}0"
 }
@@ -71,32 +62,32 @@ options() {
 lists_named() {
 	setup
 	attach "${DEV}0" "$DISK"
-	same "$(losetup "${DEV}0" | sed 's/ .* / /')" "${DEV}0: ($DISK)" "losetup DEVICE"
-	same "$(column NAME,BACK-FILE)" "${DEV}0 $DISK" "losetup -l DEVICE"
+	expect_equal "$(losetup "${DEV}0" | sed 's/ .* / /')" "${DEV}0: ($DISK)" "losetup DEVICE"
+	expect_equal "$(losetup_column "${DEV}0" NAME,BACK-FILE)" "${DEV}0 $DISK" "losetup -l DEVICE"
 	losetup -J -l "${DEV}0" | grep -q "\"back-file\": *\"$DISK\"" || fail "losetup -J"
 	detach "${DEV}0"
-	must_fail losetup "${DEV}0" 2>/dev/null
+	expect_failure losetup "${DEV}0" 2>/dev/null
 }
 
 capacity() {
 	setup
 	truncate -s 1M "$WORK/growing"
-	defer 'rm -f "$WORK/growing"'
+	defer rm -f "$WORK/growing"
 	attach "${DEV}0" "$WORK/growing"
 	truncate -s 2M "$WORK/growing"
 	losetup -c "${DEV}0"
-	same "$(sectors "${DEV}0")" 4096 "sectors after losetup -c"
+	expect_equal "$(sectors "${DEV}0")" 4096 "sectors after losetup -c"
 	detach "${DEV}0"
 }
 
 direct_io() {
 	setup
 	attach "${DEV}0" --direct-io=on "$DISK"
-	same "$(column DIO)" 1 DIO
+	expect_equal "$(losetup_column "${DEV}0" DIO)" 1 DIO
 	losetup --direct-io=off "${DEV}0"
-	same "$(column DIO)" 0 DIO
+	expect_equal "$(losetup_column "${DEV}0" DIO)" 0 DIO
 	losetup --direct-io=on "${DEV}0"
-	same "$(column DIO)" 1 DIO
+	expect_equal "$(losetup_column "${DEV}0" DIO)" 1 DIO
 	detach "${DEV}0"
 }
 
@@ -115,13 +106,13 @@ search_alone() {
 	setup
 	[[ ! -d /sys/module/loop ]] || rmmod loop
 	attach "${DEV}0" "$DISK"
-	expect /dev/loop0 losetup -f
-	must_fail losetup -f "$FS" 2>/dev/null
-	must_fail losetup -f --show "$FS" 2>/dev/null
-	expect "" losetup -a
-	expect "" losetup -l
-	expect "" losetup -j "$DISK"
-	expect "" losetup -D
+	expect losetup -f = /dev/loop0
+	expect_failure losetup -f "$FS" 2>/dev/null
+	expect_failure losetup -f --show "$FS" 2>/dev/null
+	expect losetup -a = ""
+	expect losetup -l = ""
+	expect losetup -j "$DISK" = ""
+	expect losetup -D = ""
 	udevadm settle
 	is_bound "${DEV}0" || fail "losetup -D found ${DEV}0"
 	is_unbound "${DEV}1" || fail "losetup -f found ${DEV}1"
@@ -131,26 +122,19 @@ search_alone() {
 	detach "${DEV}0"
 }
 
-unload_c() {
-	[[ ! -d /sys/module/loop ]] || {
-		losetup -D
-		udevadm settle
-		wait_until 10 rmmod loop 2>/dev/null || fail "loop.ko does not unload"
-	}
-}
-
 # With the C driver loaded, it is that one's devices that are found.
 search_beside() {
 	setup
 	need_module loop
-	defer unload_c
+	defer unload_c_driver
+	defer losetup -D
 	udevadm settle
 	attach "${DEV}0" "$DISK"
-	expect /dev/loop0 losetup -f
-	expect /dev/loop0 losetup -f --show "$FS"
-	expect "/dev/loop0 $FS" losetup -l -n --raw -O NAME,BACK-FILE
-	same "$(losetup -a | sed 's/ .* / /')" "/dev/loop0: ($FS)" "losetup -a"
-	expect "" losetup -j "$DISK"
+	expect losetup -f = /dev/loop0
+	expect losetup -f --show "$FS" = /dev/loop0
+	expect losetup -l -n --raw -O NAME,BACK-FILE = "/dev/loop0 $FS"
+	expect_equal "$(losetup -a | sed 's/ .* / /')" "/dev/loop0: ($FS)" "losetup -a"
+	expect losetup -j "$DISK" = ""
 	losetup -D
 	wait_until 10 is_unbound /dev/loop0
 	is_bound "${DEV}0" || fail "losetup -D found ${DEV}0"
@@ -161,7 +145,7 @@ mounts_device() {
 	setup
 	attach "${DEV}0" "$FS"
 	mount "${DEV}0" "$WORK/mnt"
-	defer unmount
+	defer unmount_quietly "$WORK/mnt"
 	[[ -d $WORK/mnt/lost+found ]] || fail "nothing mounted"
 	# umount knows loop devices by their major number.
 	umount -d "$WORK/mnt"
@@ -174,12 +158,12 @@ mounts_device() {
 mounts_file() {
 	setup
 	[[ ! -d /sys/module/loop ]] || rmmod loop
-	defer 'detach_quietly "${DEV}0"'
-	defer unmount
-	must_fail mount -o loop "$FS" "$WORK/mnt" 2>/dev/null
+	defer detach_quietly "${DEV}0"
+	defer unmount_quietly "$WORK/mnt"
+	expect_failure mount -o loop "$FS" "$WORK/mnt" 2>/dev/null
 	is_unbound "${DEV}0" || fail "mount -o loop found ${DEV}0"
 	mount -o "loop=${DEV}0" "$FS" "$WORK/mnt"
-	same "$(sysfs_attr "${DEV}0" loop/autoclear)" 1 autoclear
+	expect_equal "$(sysfs_attr "${DEV}0" loop/autoclear)" 1 autoclear
 	umount "$WORK/mnt"
 	wait_until 10 is_unbound "${DEV}0" || fail "the device outlives its mount"
 }
@@ -190,23 +174,23 @@ links() {
 	setup
 	attach "${DEV}0" "$FS"
 	udevadm settle
-	same "$(find /dev/disk -lname '*/rloop*')" "" "links to ${DEV}0: say so in the user guide"
-	same "$(lsblk -n -o FSTYPE "${DEV}0")" "" "what udev says is on ${DEV}0"
-	expect ext4 blkid -p -s TYPE -o value "${DEV}0"
+	expect_equal "$(find /dev/disk -lname '*/rloop*')" "" "links to ${DEV}0: say so in the user guide"
+	expect_equal "$(lsblk -n -o FSTYPE "${DEV}0")" "" "what udev says is on ${DEV}0"
+	expect blkid -p -s TYPE -o value "${DEV}0" = ext4
 	detach "${DEV}0"
 }
 
-it "losetup DEVICE FILE, --show" attaches
-it "losetup -d DEVICE..." detaches
-it "losetup -r -o --sizelimit -b -P --loop-ref" options
-it "losetup DEVICE, -l DEVICE, -J" lists_named
-it "losetup -c DEVICE" capacity
-it "losetup --direct-io DEVICE" direct_io
-it "losetup -P DEVICE" scans
-it "losetup -f, -a, -j, -D, -L: see nothing" search_alone
-it "losetup -f, -a, -j, -D beside loop.ko: see its devices" search_beside
-it "mount DEVICE, umount -d" mounts_device
-it "mount -o loop, -o loop=DEVICE" mounts_file
-it "udev does not look into the device" links
+test_case "losetup DEVICE FILE, --show" attaches
+test_case "losetup -d DEVICE..." detaches
+test_case "losetup -r -o --sizelimit -b -P --loop-ref" options
+test_case "losetup DEVICE, -l DEVICE, -J" lists_named
+test_case "losetup -c DEVICE" capacity
+test_case "losetup --direct-io DEVICE" direct_io
+test_case "losetup -P DEVICE" scans
+test_case "losetup -f, -a, -j, -D, -L: see nothing" search_alone
+test_case "losetup -f, -a, -j, -D beside loop.ko: see its devices" search_beside
+test_case "mount DEVICE, umount -d" mounts_device
+test_case "mount -o loop, -o loop=DEVICE" mounts_file
+test_case "udev does not look into the device" links
 
-run
+run_cases

@@ -66,7 +66,7 @@ hold_back() {
 	printf -v "${where}_pid" %d $!
 	printf -v "${where}_device" %s "$prefix$number"
 	printf -v "${where}_least" %d $(($3 * $4 / 2))
-	defer "kill -KILL -- -$!; wait $! 2>/dev/null"
+	defer stop_process "-$!" KILL
 	wait_until 20 has_under_way "$prefix$number" $(($3 * $4 / 2)) ||
 		fail "nothing reads from $prefix$number"
 	kill -STOP -- -$!
@@ -102,7 +102,7 @@ weigh() {
 	model+=" wbps=400000000 wseqiops=1500 wrandiops=1500"
 	echo "$DISK ctrl=user model=linear $model" >"$CGROUP/io.cost.model"
 	echo "$DISK enable=1 ctrl=user min=100.00 max=100.00" >"$CGROUP/io.cost.qos"
-	defer 'echo "$DISK enable=0" >"$CGROUP/io.cost.qos"'
+	defer write_file "$CGROUP/io.cost.qos" "$DISK enable=0"
 	for name in "${HELD[@]}"; do
 		echo 1 >"$CGROUP/$name/io.weight"
 	done
@@ -252,7 +252,7 @@ memory_high() {
 	for where in same0 control0; do
 		[[ ! -e $CGROUP/$where/memory.swap.max ]] || echo 0 >"$CGROUP/$where/memory.swap.max"
 		echo 8M >"$CGROUP/$where/memory.high"
-		defer "echo max >$CGROUP/$where/memory.high"
+		defer write_file "$CGROUP/$where/memory.high" max
 	done
 	compare "$1" "read, buffered, A memory.high" --rw=randread --number_ios=4000
 	for where in same0 control0; do
@@ -264,17 +264,17 @@ memory_high() {
 # What loop.ko does is for comparison, and cannot fail for being slow.
 for prefix in rloop loop; do
 	[[ $prefix == loop || $DRIVER == rust_loop ]] || continue
-	it "$prefix: reads beside a throttled reader, buffered" each "$prefix" 0
-	it "$prefix: reads beside a throttled reader, direct" each "$prefix" 1
-	it "$prefix: writes beside a throttled reader, buffered" each "$prefix" 2
-	it "$prefix: writes beside a throttled reader, direct" each "$prefix" 3
-	it "$prefix: beside sixteen that are throttled, buffered" each "$prefix" 4
-	it "$prefix: beside sixteen that are throttled, direct" each "$prefix" 5
-	it "$prefix: beside one of little weight, buffered" each "$prefix" 6
-	it "$prefix: beside one of little weight, direct" each "$prefix" 7
-	it "$prefix: beside one that is frozen" each "$prefix" 8
-	it "$prefix: beside one that waits for memory" each "$prefix" 9
+	test_case "$prefix: reads beside a throttled reader, buffered" each "$prefix" 0
+	test_case "$prefix: reads beside a throttled reader, direct" each "$prefix" 1
+	test_case "$prefix: writes beside a throttled reader, buffered" each "$prefix" 2
+	test_case "$prefix: writes beside a throttled reader, direct" each "$prefix" 3
+	test_case "$prefix: beside sixteen that are throttled, buffered" each "$prefix" 4
+	test_case "$prefix: beside sixteen that are throttled, direct" each "$prefix" 5
+	test_case "$prefix: beside one of little weight, buffered" each "$prefix" 6
+	test_case "$prefix: beside one of little weight, direct" each "$prefix" 7
+	test_case "$prefix: beside one that is frozen" each "$prefix" 8
+	test_case "$prefix: beside one that waits for memory" each "$prefix" 9
 done
-it "all of them in a table" table
+test_case "all of them in a table" table
 
-run
+run_cases

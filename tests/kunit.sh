@@ -24,9 +24,9 @@ suites() {
 		ran=$((ran + $(grep -cE '^ +ok [0-9]+' "$results" || true)))
 	done
 	((ran > 0)) || fail "no unit test ran"
-	note "$ran unit tests"
+	echo "$ran unit tests"
 }
 
-it "unit tests of the module" suites
+test_case "unit tests of the module" suites
 
-run
+run_cases

@@ -2,15 +2,17 @@
 # shellcheck shell=bash
 #
 # Common part of the tests. A test script sources this file, writes each
-# behaviour as a function, registers it with `it NAME FUNCTION [ARG...]` and
-# ends with `run`. Every function runs in a subshell of its own with errexit,
-# so a failing command fails the test; what `defer` registered is undone in
-# reverse order whatever happened. The kernel log is scanned after each one.
+# behaviour as a function, registers it with `test_case TITLE FUNCTION [ARG...]`
+# and ends with `run_cases`. Each function runs in a subshell with errexit, so a
+# failing command fails the case. The commands registered with `defer` run at the
+# end of the case, in reverse order, whatever its result. The kernel log is
+# scanned after each case.
+#
+# Output of a case is shown if the case fails; `report` is shown always.
+#
+# Assertions take what they got first and what they wanted second.
 #
 # Environment: DRIVER=rust_loop|loop, KERNEL=stock|debug.
-
-# `defer 'rm -f "$file"'` is meant to expand when it runs.
-# shellcheck disable=SC2016
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PROGRAMS=$TESTS/programs
@@ -28,7 +30,7 @@ CGROUP=/sys/fs/cgroup
 export DRIVER KERNEL PREFIX DEV CTL
 
 WORK=$(mktemp -d /tmp/test.XXXXXX)
-CASES=()
+CASES=() NR_CASES=0
 
 # Starting a program is what costs time on the debug kernel, so the parts that
 # every test goes through do without.
@@ -41,17 +43,15 @@ nap() {
 
 # ---- results --------------------------------------------------------------
 
-it() {
-	CASES+=("$(printf '%q ' "$@")")
+# test_case TITLE FUNCTION [ARG...]
+test_case() {
+	CASES+=("$#" "$@")
+	NR_CASES=$((NR_CASES + 1))
 }
 
-note() {
-	echo "$*"
-}
-
-# tell TEXT: a line below the result, whatever that is.
-tell() {
-	echo "$*" >>"$WORK/told"
+# report TEXT: a line below the result of the case.
+report() {
+	echo "$*" >>"$WORK/report"
 }
 
 fail() {
@@ -83,37 +83,55 @@ need_module() {
 	modprobe -q "$1" || skip "this kernel has no $1"
 }
 
+# defer COMMAND...: run it when the case ends.
 defer() {
-	DEFERRED+=("$1")
+	DEFERRED+=("$@" "$#")
 }
 
-undo() {
-	local rc=$? i
+run_deferred() {
+	local rc=$? count first command
 	set +e
 	trap - ERR
-	for ((i = ${#DEFERRED[@]} - 1; i >= 0; i--)); do
-		eval "${DEFERRED[i]}"
+	while ((${#DEFERRED[@]})); do
+		count=${DEFERRED[-1]}
+		first=$((${#DEFERRED[@]} - 1 - count))
+		command=("${DEFERRED[@]:first:count}")
+		DEFERRED=("${DEFERRED[@]:0:first}")
+		"${command[@]}"
 	done
 	exit "$rc"
 }
 
-# expect WANT COMMAND...: the command's output, in full, is WANT.
+# expect COMMAND... = WANT: the command succeeds, and this is its whole output.
 expect() {
-	local want=$1 got
-	shift
-	got=$("$@") || fail "$* exited with $?"
-	[[ $got == "$want" ]] || fail "$*: expected '$want', got '$got'"
+	local command=("${@:1:$#-2}") want=${!#} got
+	[[ ${*: -2:1} == "=" ]] || fail "not 'expect COMMAND = WANT': expect $*"
+	got=$("${command[@]}") || fail "${command[*]} exited with $?"
+	[[ $got == "$want" ]] || fail "${command[*]}: expected '$want', got '$got'"
 }
 
-same() {
+# expect_equal GOT WANT [WHAT]
+expect_equal() {
 	[[ $1 == "$2" ]] || fail "${3:-values}: expected '$2', got '$1'"
 }
 
-# must_fail COMMAND...: it fails, and not by a signal.
-must_fail() {
+# expect_near GOT WANT PERCENT WHAT
+expect_near() {
+	(($1 * 100 <= $2 * (100 + $3) && $1 * 100 >= $2 * (100 - $3))) ||
+		fail "$4: $1, expected $2 within $3 %"
+}
+
+# expect_failure COMMAND...: it fails, and not by a signal.
+expect_failure() {
 	local rc=0
 	"$@" || rc=$?
 	((rc > 0 && rc < 128)) || fail "$* exited with $rc, expected a failure"
+}
+
+# expect_content DEVICE FILE: past the page cache of the device, and through it.
+expect_content() {
+	dd if="$1" bs=64K iflag=direct status=none | cmp - "$2"
+	cmp "$2" "$1"
 }
 
 # wait_until SECONDS COMMAND...: poll where there is no event to wait for.
@@ -158,12 +176,12 @@ run_case() {
 	local name=$1 rc why start=$SECONDS
 	shift
 	COUNT=$((COUNT + 1))
-	rm -f "$WORK/skip" "$WORK/told"
+	rm -f "$WORK/skip" "$WORK/report"
 	echo "<6>tests: $name" >/dev/kmsg
 	(
 		set -eE
 		DEFERRED=()
-		trap undo EXIT
+		trap run_deferred EXIT
 		trap 'echo "line $LINENO in ${FUNCNAME[0]}: \"$BASH_COMMAND\" failed" >&2' ERR
 		"$@"
 	) >"$WORK/output" 2>&1 </dev/null
@@ -182,9 +200,9 @@ run_case() {
 		echo "not ok $COUNT $name"
 		FAILED=1
 	fi
-	[[ ! -e $WORK/told ]] || while IFS= read -r why; do
+	[[ ! -e $WORK/report ]] || while IFS= read -r why; do
 		echo "# $why"
-	done <"$WORK/told"
+	done <"$WORK/report"
 	((SECONDS - start < 5)) || echo "# $((SECONDS - start)) s"
 }
 
@@ -209,19 +227,25 @@ driver_unloads() {
 	unload_driver
 }
 
-run() {
-	local case
-	it "the module unloads" driver_unloads
-	! looks_for_leaks || it "kmemleak is silent" no_leaks
-	[[ -z ${NEED_LOOPCTL:-} && $(<"$0") != *loopctl* ]] || loopctl_start
+# need_loopctl: the script calls loopctl.
+need_loopctl() {
+	NEEDS_LOOPCTL=1
+}
+
+run_cases() {
+	local at=0
+	test_case "the module unloads" driver_unloads
+	! looks_for_leaks || test_case "kmemleak is silent" no_leaks
+	[[ -z ${NEEDS_LOOPCTL:-} ]] || loopctl_start
 	splat_expression
 	dmesg -C
 	echo "TAP version 13"
-	echo "1..${#CASES[@]}"
+	echo "1..$NR_CASES"
 	COUNT=0
 	FAILED=0
-	for case in "${CASES[@]}"; do
-		eval "run_case $case"
+	while ((at < ${#CASES[@]})); do
+		run_case "${CASES[@]:at + 1:CASES[at]}"
+		at=$((at + 1 + CASES[at]))
 	done
 	# It is in memory, and the next script may share it.
 	rm -rf "$WORK"
@@ -239,6 +263,11 @@ load_driver() {
 	udevadm settle
 }
 
+reload_driver() {
+	! is_loaded || unload_driver
+	load_driver "$@"
+}
+
 # For scripts whose tests share one loaded driver.
 ensure_driver() {
 	is_loaded || load_driver max_loop=8
@@ -254,13 +283,20 @@ unload_driver() {
 	}
 }
 
+unload_c_driver() {
+	[[ ! -d /sys/module/loop ]] || {
+		udevadm settle
+		wait_until 10 rmmod loop 2>/dev/null || fail "loop.ko does not unload"
+	}
+}
+
 # One process answers for the whole script.
 loopctl_start() {
 	coproc LOOPCTL { "$PROGRAMS/loopctl.py" serve; }
 	exec {LOOPCTL_IN}>&"${LOOPCTL[1]}" {LOOPCTL_OUT}<&"${LOOPCTL[0]}"
 }
 
-# loopctl COMMAND...: see loopctl.py.
+# loopctl COMMAND...: see programs/loopctl.py.
 loopctl() {
 	local line
 	printf '%q ' "$@" >&"$LOOPCTL_IN"
@@ -283,7 +319,7 @@ is_unbound() {
 # attach DEVICE [losetup options] FILE; detached at the end of the test.
 attach() {
 	losetup "$@"
-	defer "detach_quietly $1"
+	defer detach_quietly "$1"
 }
 
 detach() {
@@ -297,16 +333,29 @@ detach_quietly() {
 }
 
 # The same without starting a program: see loopctl.
-clear() {
-	expect ok loopctl clr-fd "$1"
+detach_by_ioctl() {
+	expect loopctl clr-fd "$1" = ok
 	wait_until 10 is_unbound "$1" || fail "$1 still bound"
 }
 
-clear_quietly() {
+detach_by_ioctl_quietly() {
 	is_unbound "$1" || {
 		loopctl clr-fd "$1"
 		wait_until 10 is_unbound "$1"
 	}
+}
+
+# status_field DEVICE NAME [loopctl command]: of LOOP_GET_STATUS64, or of the old status.
+status_field() {
+	local line
+	while read -r line; do
+		[[ $line != "$2="* ]] || echo "${line#*=}"
+	done < <(loopctl "${3:-status}" "$1")
+}
+
+# losetup_column DEVICE NAME: of `losetup -l`.
+losetup_column() {
+	losetup -l -n --raw -O "$2" "$1"
 }
 
 sysfs_attr() {
@@ -315,6 +364,22 @@ sysfs_attr() {
 
 sectors() {
 	sysfs_attr "$1" size
+}
+
+# inflight DEVICE: requests that the device has not completed.
+inflight() {
+	local counts
+	read -ra counts <"/sys/block/${1#/dev/}/inflight"
+	echo $((counts[0] + counts[1]))
+}
+
+# has_inflight DEVICE [LEAST]
+has_inflight() {
+	(($(inflight "$1") >= ${2:-1}))
+}
+
+has_none_inflight() {
+	(($(inflight "$1") == 0))
 }
 
 random_file() {
@@ -334,6 +399,64 @@ allocated_kib() {
 	du -k "$1" | cut -f1
 }
 
+is_gone() {
+	[[ ! -e $1 ]]
+}
+
+# median NUMBER...
+median() {
+	printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
+}
+
+uptime_ms() {
+	local up
+	read -r up _ </proc/uptime
+	echo "$((10#${up/./} * 10))"
+}
+
+# vmstat_counter NAME
+vmstat_counter() {
+	awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
+}
+
+# ---- cleaning up ------------------------------------------------------------
+
+# write_file FILE TEXT
+write_file() {
+	echo "$2" >"$1"
+}
+
+# set_for_test FILE VALUE: a setting of the kernel, for the rest of the test.
+set_for_test() {
+	defer write_file "$1" "$(<"$1")"
+	echo "$2" >"$1"
+}
+
+# close_fd NUMBER
+close_fd() {
+	local fd=$1
+	exec {fd}>&-
+}
+
+# stop_process PID [SIGNAL]
+stop_process() {
+	kill "-${2:-TERM}" -- "$1" 2>/dev/null
+	wait "${1#-}" 2>/dev/null
+}
+
+unmount_quietly() {
+	! mountpoint -q "$1" || umount "$1"
+}
+
+swapoff_quietly() {
+	! grep -q "^$1 " /proc/swaps || swapoff "$1"
+}
+
+# remove_mapping NAME: of the device mapper. udev may still look into it.
+remove_mapping() {
+	wait_until 10 dmsetup remove "$1" 2>/dev/null
+}
+
 # ---- the disk of the guest -------------------------------------------------
 
 # ext4 on /dev/vdb, at $WORK/fs for the rest of the test. It is made by the first
@@ -344,7 +467,7 @@ mount_disk() {
 	touch "$WORK/disk_made"
 	mkdir -p "$WORK/fs"
 	mount /dev/vdb "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 }
 
 # Nothing of it is in memory then.
@@ -358,7 +481,7 @@ mount_disk_again() {
 make_cgroup() {
 	echo "+io +memory" >"$CGROUP/cgroup.subtree_control"
 	mkdir "$CGROUP/$1"
-	defer "remove_cgroup $1"
+	defer remove_cgroup "$1"
 }
 
 # The last process of a cgroup may still be on its way out.
@@ -373,14 +496,39 @@ in_cgroup() {
 	bash -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$CGROUP/$cgroup" "$@"
 }
 
-# ---- workers file ---------------------------------------------------------
+# memory_event CGROUP NAME: how often it happened.
+memory_event() {
+	awk -v name="$2" '$1 == name { print $2 }' "$CGROUP/$1/memory.events"
+}
+
+# dying_cgroups FIELD: removed cgroups that something still refers to. FIELD is
+# nr_dying_descendants, or nr_dying_subsys_io for those with blkcg state.
+dying_cgroups() {
+	awk -v name="$1" '$1 == name { print $2 }' "$CGROUP/cgroup.stat"
+}
+
+# dying_cgroups_at_most FIELD COUNT
+dying_cgroups_at_most() {
+	(($(dying_cgroups "$1") <= $2))
+}
+
+# ---- files of debugfs -------------------------------------------------------
+
+# summary_field DEVICE NAME: a sum over all workers of a device, former ones included.
+summary_field() {
+	awk -v name="$2" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${1#/dev/}/summary"
+}
+
+has_no_workers() {
+	(($(summary_field "$1" workers) == 0))
+}
 
 workers_file() {
 	echo "$DEBUGFS/rust_loop/${1#/dev/}/workers"
 }
 
-# worker DEVICE CGROUP-PATH FIELD; empty if there is no such worker.
-worker() {
+# worker_field DEVICE CGROUP-PATH NAME; empty if there is no such worker.
+worker_field() {
 	awk -v path="$2" -v field="$3" '
 		NR == 1 { for (i = 1; i <= NF; i++) column[$i] = i; next }
 		$NF == path { print $column[field]; exit }
@@ -388,7 +536,7 @@ worker() {
 }
 
 has_worker() {
-	[[ -n $(worker "$1" "$2" css) ]]
+	[[ -n $(worker_field "$1" "$2" css) ]]
 }
 
 has_no_worker() {
@@ -407,11 +555,11 @@ null_disk() {
 	need_module null_blk
 	mountpoint -q /sys/kernel/config || mount -t configfs none /sys/kernel/config
 	mkdir "$disk"
-	defer "rmdir $disk"
+	defer rmdir "$disk"
 	for attribute in "size=$2" memory_backed=1 "${@:3}" power=1; do
 		echo "${attribute#*=}" >"$disk/${attribute%%=*}"
 	done
-	defer "echo 0 >$disk/power"
+	defer write_file "$disk/power" 0
 	wait_until 10 test -b "/dev/$1"
 	udevadm settle
 }
@@ -425,12 +573,12 @@ stall_new() {
 	need_module dm-mod
 	dmsetup create "$1" --table "0 $(blockdev --getsz "$2") linear $2 0"
 	udevadm settle
-	defer "wait_until 10 dmsetup remove $1 2>/dev/null"
+	defer remove_mapping "$1"
 }
 
 stall_begin() {
 	dmsetup suspend --noflush --nolockfs "$1"
-	defer "dmsetup resume $1"
+	defer dmsetup resume "$1"
 }
 
 stall_end() {
@@ -449,7 +597,7 @@ fuse_new() {
 	chmod 711 "$WORK"
 	"$PROGRAMS/fusefs.py" "${@:3}" "$dir" "$2" &
 	FUSE_PID=$!
-	defer "fuse_end $dir $FUSE_PID"
+	defer fuse_end "$dir" "$FUSE_PID"
 	wait_until 10 fuse_is_mounted "$dir" || fail "no FUSE filesystem"
 }
 
@@ -468,12 +616,12 @@ fuse_end() {
 uevents_begin() {
 	udevadm settle
 	udevadm monitor --kernel --subsystem-match=block >"$WORK/uevents" 2>&1 &
-	defer "kill $!; wait $! 2>/dev/null"
+	defer stop_process "$!"
 	wait_until 10 grep -q 'kernel uevent' "$WORK/uevents"
 }
 
-# uevents DEVICE: "change" events seen so far.
-uevents() {
+# uevent_count DEVICE: "change" events seen so far.
+uevent_count() {
 	local action path count=0
 	while read -r _ action path _; do
 		[[ $action != change || $path != */block/${1#/dev/} ]] || count=$((count + 1))
@@ -482,13 +630,13 @@ uevents() {
 }
 
 uevents_exceed() {
-	(($(uevents "$1") > $2))
+	(($(uevent_count "$1") > $2))
 }
 
 # The device's events reach user space.
 uevents_work() {
 	local before
-	before=$(uevents "$1")
+	before=$(uevent_count "$1")
 	echo change >"/sys/block/${1#/dev/}/uevent"
 	wait_until 5 uevents_exceed "$1" "$before" || fail "uevents of $1 are suppressed"
 }

@@ -6,6 +6,7 @@
 # The module stays while anything of it is in use.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 refs() {
 	cat "/sys/module/$DRIVER/refcnt"
@@ -19,7 +20,7 @@ refs_are() {
 held() {
 	udevadm settle
 	wait_until 10 refs_are "$1" || fail "module references: $(refs), expected $1"
-	must_fail rmmod "$DRIVER" 2>"$WORK/rmmod"
+	expect_failure rmmod "$DRIVER" 2>"$WORK/rmmod"
 	grep -q 'in use' "$WORK/rmmod" || fail "$(<"$WORK/rmmod")"
 	is_loaded
 }
@@ -33,7 +34,7 @@ setup() {
 	ensure_driver
 	free
 	truncate -s 8M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 }
 
 while_bound() {
@@ -67,13 +68,13 @@ while_mounted() {
 	attach "${DEV}0" "$WORK/image"
 	mkfs.ext4 -q "${DEV}0"
 	mount "${DEV}0" "$WORK/mnt"
-	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'
+	defer unmount_quietly "$WORK/mnt"
 	udevadm settle
 	(($(refs) >= 2)) || fail "a mount and a binding hold $(refs) references"
-	must_fail rmmod "$DRIVER" 2>/dev/null
+	expect_failure rmmod "$DRIVER" 2>/dev/null
 	echo content >"$WORK/mnt/file"
 	sync "$WORK/mnt/file"
-	same "$(<"$WORK/mnt/file")" content
+	expect_equal "$(<"$WORK/mnt/file")" content
 	umount "$WORK/mnt"
 	detach "${DEV}0"
 	free
@@ -81,10 +82,10 @@ while_mounted() {
 
 after_failed_attach() {
 	setup
-	expect EINVAL loopctl configure "${DEV}0" /tmp --file-mode ro
-	expect EBADF loopctl configure "${DEV}0" closed
-	expect EINVAL loopctl configure "${DEV}0" "$WORK/image" --flags 0x8000
-	expect EINVAL loopctl configure "${DEV}0" "$WORK/image" --block-size 1234
+	expect loopctl configure "${DEV}0" /tmp --file-mode ro = EINVAL
+	expect loopctl configure "${DEV}0" closed = EBADF
+	expect loopctl configure "${DEV}0" "$WORK/image" --flags 0x8000 = EINVAL
+	expect loopctl configure "${DEV}0" "$WORK/image" --block-size 1234 = EINVAL
 	free
 }
 
@@ -98,11 +99,11 @@ added_devices() {
 	free
 }
 
-it "bound" while_bound
-it "open" while_open
-it "control device open" while_control_open
-it "mounted" while_mounted
-it "failed attaches hold nothing" after_failed_attach
-it "a device added later" added_devices
+test_case "bound" while_bound
+test_case "open" while_open
+test_case "control device open" while_control_open
+test_case "mounted" while_mounted
+test_case "failed attaches hold nothing" after_failed_attach
+test_case "a device added later" added_devices
 
-run
+run_cases

@@ -34,7 +34,7 @@ image_released() {
 	mount -t tmpfs none "$WORK/fs"
 	truncate -s 1M "$WORK/fs/image"
 	losetup "${DEV}0" "$WORK/fs/image"
-	must_fail umount "$WORK/fs" 2>/dev/null
+	expect_failure umount "$WORK/fs" 2>/dev/null
 	detach "${DEV}0"
 	umount "$WORK/fs"
 }
@@ -45,9 +45,9 @@ unload_without_use() {
 	unload_driver
 }
 
-it "$cycles times load, attach, I/O, detach, unload" load_cycles
-it "attach, I/O, detach without unloading" attach_cycles
-it "the backing filesystem is released" image_released
-it "unload without any use" unload_without_use
+test_case "$cycles times load, attach, I/O, detach, unload" load_cycles
+test_case "attach, I/O, detach without unloading" attach_cycles
+test_case "the backing filesystem is released" image_released
+test_case "unload without any use" unload_without_use
 
-run
+run_cases

@@ -6,11 +6,12 @@
 # Detach happens at the last close, and is then complete.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 setup() {
 	ensure_driver
 	truncate -s 8M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 }
 
 mounted() {
@@ -19,17 +20,17 @@ mounted() {
 	attach "${DEV}0" "$WORK/image"
 	mkfs.ext4 -q "${DEV}0"
 	mount "${DEV}0" "$WORK/mnt"
-	defer 'mountpoint -q "$WORK/mnt" && umount "$WORK/mnt"'
+	defer unmount_quietly "$WORK/mnt"
 	losetup -d "${DEV}0"
 	udevadm settle
 	is_bound "${DEV}0" || fail "detached under a mounted filesystem"
-	same "$(sysfs_attr "${DEV}0" loop/autoclear)" 1 autoclear
+	expect_equal "$(sysfs_attr "${DEV}0" loop/autoclear)" 1 autoclear
 	random_file "$WORK/mnt/file" 1M
 	sync "$WORK/mnt/file"
 	checksum "$WORK/mnt/file" >"$WORK/sum"
 	umount "$WORK/mnt"
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound after umount"
-	same "$(sectors "${DEV}0")" 0 sectors
+	expect_equal "$(sectors "${DEV}0")" 0 sectors
 
 	# What was written before the detach has reached the file.
 	attach "${DEV}0" "$WORK/image"
@@ -46,7 +47,7 @@ autoclear_flag() {
 	mkdir -p "$WORK/mnt"
 	# The device stays open from attach to mount.
 	exec 7<"${DEV}0"
-	expect ok loopctl configure "${DEV}0" "$WORK/image" --flags 4
+	expect loopctl configure "${DEV}0" "$WORK/image" --flags 4 = ok
 	is_bound "${DEV}0" || fail "cleared while still open"
 	mount "${DEV}0" "$WORK/mnt"
 	exec 7<&-
@@ -61,7 +62,7 @@ open_elsewhere() {
 	random_file "$WORK/image" 8M
 	attach "${DEV}0" "$WORK/image"
 	exec 7<>"${DEV}0"
-	expect ok loopctl clr-fd "${DEV}0"
+	expect loopctl clr-fd "${DEV}0" = ok
 	is_bound "${DEV}0" || fail "detached under an open handle"
 	cmp -n 65536 "$WORK/image" - <&7
 	# New users may come until the last one goes.
@@ -76,25 +77,9 @@ only_opener() {
 	setup
 	attach "${DEV}0" "$WORK/image"
 	udevadm settle
-	python3 - "${DEV}0" <<-'PYTHON'
-		import errno, fcntl, mmap, os, sys
-		fd = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
-		page = mmap.mmap(-1, 4096)
-		assert os.preadv(fd, [page], 0) == 4096
-		fcntl.ioctl(fd, 0x4C01, 0)
-		for what, want, call in (
-		    ("open", errno.ENXIO, lambda: os.open(sys.argv[1], os.O_RDONLY)),
-		    ("status", errno.ENXIO, lambda: fcntl.ioctl(fd, 0x4C05, bytearray(232))),
-		    ("detach", errno.ENXIO, lambda: fcntl.ioctl(fd, 0x4C01, 0))):
-		    try:
-		        call()
-		    except OSError as error:
-		        assert error.errno == want, f"{what}: {error}"
-		    else:
-		        sys.exit(f"{what} succeeded after detach")
-	PYTHON
+	"$PROGRAMS/only_opener.py" "${DEV}0"
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound after the last close"
-	same "$(sectors "${DEV}0")" 0 sectors
+	expect_equal "$(sectors "${DEV}0")" 0 sectors
 	attach "${DEV}0" "$WORK/image"
 	detach "${DEV}0"
 }
@@ -106,17 +91,10 @@ only_opener_dirty() {
 	need_rust_loop
 	setup
 	random_file "$WORK/data" 1M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	attach "${DEV}0" "$WORK/image"
 	udevadm settle
-	python3 - "${DEV}0" "$WORK/data" <<-'PYTHON'
-		import fcntl, os, sys
-		fd = os.open(sys.argv[1], os.O_RDWR)
-		with open(sys.argv[2], "rb") as data:
-		    assert os.write(fd, data.read()) == 1 << 20
-		fcntl.ioctl(fd, 0x4C01, 0)
-		os.close(fd)
-	PYTHON
+	"$PROGRAMS/write_and_detach.py" "${DEV}0" "$WORK/data"
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound after the last close"
 	cmp -n 1048576 "$WORK/data" "$WORK/image"
 }
@@ -130,7 +108,7 @@ as_new() {
 	attach "${DEV}3" -r -o 4096 --sizelimit 65536 --sector-size 4096 "$WORK/image"
 	detach "${DEV}3"
 	state "${DEV}3" | diff "$WORK/before" -
-	expect ENXIO loopctl status "${DEV}3"
+	expect loopctl status "${DEV}3" = ENXIO
 }
 
 state() {
@@ -142,7 +120,7 @@ state() {
 dirty_data() {
 	setup
 	random_file "$WORK/data" 4M
-	defer 'rm -f "$WORK/data"'
+	defer rm -f "$WORK/data"
 	attach "${DEV}0" "$WORK/image"
 	dd if="$WORK/data" of="${DEV}0" bs=1M status=none
 	detach "${DEV}0"
@@ -152,18 +130,18 @@ dirty_data() {
 	# The cache of one image must not show through another.
 	detach "${DEV}0"
 	truncate -s 4M "$WORK/zero"
-	defer 'rm -f "$WORK/zero"'
+	defer rm -f "$WORK/zero"
 	attach "${DEV}0" "$WORK/zero"
 	cmp -n 4194304 /dev/zero "${DEV}0"
 	detach "${DEV}0"
 }
 
-it "while mounted: at umount" mounted
-it "autoclear: at the last close" autoclear_flag
-it "while open elsewhere: at the last close" open_elsewhere
-it "by the only opener" only_opener
-it "by the only opener, who has written" only_opener_dirty
-it "leaves the device as new" as_new
-it "dirty data reach the file, stale data do not stay" dirty_data
+test_case "while mounted: at umount" mounted
+test_case "autoclear: at the last close" autoclear_flag
+test_case "while open elsewhere: at the last close" open_elsewhere
+test_case "by the only opener" only_opener
+test_case "by the only opener, who has written" only_opener_dirty
+test_case "leaves the device as new" as_new
+test_case "dirty data reach the file, stale data do not stay" dirty_data
 
-run
+run_cases

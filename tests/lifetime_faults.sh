@@ -11,7 +11,7 @@ FAILSLAB=$DEBUGFS/failslab
 faults() {
 	[[ -d $FAILSLAB && -e /proc/self/fail-nth ]] || skip "this kernel has no fault injection"
 	echo N >"$FAILSLAB/ignore-gfp-wait"
-	defer 'echo Y >"$FAILSLAB/ignore-gfp-wait"'
+	defer write_file "$FAILSLAB/ignore-gfp-wait" Y
 	echo 0 >"$FAILSLAB/verbose"
 }
 
@@ -45,8 +45,8 @@ attaching() {
 	detach "${DEV}0"
 }
 
-it "loading the module" loading
-it "adding a device" adding
-it "attaching" attaching
+test_case "loading the module" loading
+test_case "adding a device" adding
+test_case "attaching" attaching
 
-run
+run_cases

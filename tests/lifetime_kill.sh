@@ -6,12 +6,6 @@
 
 . "$(dirname "$0")/lib.sh"
 
-inflight() {
-	local counts
-	read -ra counts <"/sys/block/${PREFIX}0/inflight"
-	((counts[0] + counts[1] >= $1))
-}
-
 usable() {
 	random_file "$WORK/data" 256K
 	dd if="$WORK/data" of="$1" bs=64K oflag=direct status=none
@@ -29,18 +23,14 @@ stalled() {
 	fio --name=victim --filename="${DEV}0" --ioengine=libaio --iodepth=16 --thread \
 		--direct=1 --rw=randread --bs=4k --size=16M --output="$WORK/fio" &
 	local pid=$!
-	wait_until 20 inflight 16 || fail "no I/O in flight"
+	wait_until 20 has_inflight "${DEV}0" 16 || fail "no I/O in flight"
 	kill -9 "$pid"
-	inflight 16 || fail "I/O ended while the disk was stopped"
+	has_inflight "${DEV}0" 16 || fail "I/O ended while the disk was stopped"
 	stall_end slow
 	wait "$pid" || true
-	wait_until 10 not_inflight || fail "I/O still in flight"
+	wait_until 10 has_none_inflight "${DEV}0" || fail "I/O still in flight"
 	usable "${DEV}0"
 	detach "${DEV}0"
-}
-
-not_inflight() {
-	! inflight 1
 }
 
 # Detach is asked for while requests are in flight and their user is dead.
@@ -53,7 +43,7 @@ stalled_then_detached() {
 	stall_begin slow
 	dd if="${DEV}0" of=/dev/null bs=64k skip=100 iflag=direct status=none &
 	local pid=$!
-	wait_until 20 inflight 1 || fail "no I/O in flight"
+	wait_until 20 has_inflight "${DEV}0" 1 || fail "no I/O in flight"
 	kill -9 "$pid"
 	losetup -d "${DEV}0"
 	is_bound "${DEV}0" || fail "detached under its I/O"
@@ -67,7 +57,7 @@ at_random() {
 	[[ $KERNEL == stock ]] || rounds=4
 	ensure_driver
 	truncate -s 32M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	for ((i = 0; i < rounds; i++)); do
 		fio --name=victim --filename="${DEV}0" --ioengine=libaio --iodepth=32 --thread \
@@ -78,7 +68,7 @@ at_random() {
 		kill -9 "$pid"
 		wait "$pid" || true
 	done
-	wait_until 20 not_inflight || fail "I/O still in flight"
+	wait_until 20 has_none_inflight "${DEV}0" || fail "I/O still in flight"
 	usable "${DEV}0"
 	detach "${DEV}0"
 }
@@ -96,7 +86,8 @@ attach_killed() {
 	local i pid
 	ensure_driver
 	truncate -s 1M "$WORK/image"
-	defer 'rm -f "$WORK/image"; detach_quietly "${DEV}1"'
+	defer detach_quietly "${DEV}1"
+	defer rm -f "$WORK/image"
 	for ((i = 0; i < 20; i++)); do
 		losetup "${DEV}1" "$WORK/image" 2>/dev/null &
 		pid=$!
@@ -110,9 +101,9 @@ attach_killed() {
 	detach "${DEV}1"
 }
 
-it "killed with stopped I/O in flight" stalled
-it "killed, then detached with I/O in flight" stalled_then_detached
-it "killed at random moments" at_random
-it "losetup killed" attach_killed
+test_case "killed with stopped I/O in flight" stalled
+test_case "killed, then detached with I/O in flight" stalled_then_detached
+test_case "killed at random moments" at_random
+test_case "losetup killed" attach_killed
 
-run
+run_cases

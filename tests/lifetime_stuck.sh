@@ -13,7 +13,8 @@ setup() {
 	truncate -s 8M "$WORK/store" "$WORK/image"
 	"$PROGRAMS/fusefs.py" --valid 0 "$WORK/fuse" "$WORK/store" &
 	SERVER=$!
-	defer 'umount -l "$WORK/fuse"; wait "$SERVER"'
+	defer wait "$SERVER"
+	defer umount -l "$WORK/fuse"
 	wait_until 10 test -e "$WORK/fuse/file" || fail "no file is served"
 }
 
@@ -26,11 +27,11 @@ others_go_on() {
 		shift
 		attach "${DEV}0" "$@" "$WORK/$backing"
 	fi
-	defer 'kill -CONT "$SERVER"'
+	defer kill -CONT "$SERVER"
 	udevadm settle
 	# udev would open the devices, and wait with them open.
 	udevadm control --stop-exec-queue
-	defer 'udevadm control --start-exec-queue'
+	defer udevadm control --start-exec-queue
 	timeout 200 "$PROGRAMS/stuck.py" "$name" "${DEV}0" "${DEV}1" "${DEV}2" \
 		"$SERVER" "$WORK/fuse/file" "$WORK/image"
 	udevadm control --start-exec-queue
@@ -39,12 +40,12 @@ others_go_on() {
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound"
 }
 
-it "attaching a file that does not answer keeps nobody else waiting" others_go_on configure
-it "LOOP_CHANGE_FD to such a file neither" others_go_on change-fd image -r
-it "LOOP_SET_CAPACITY neither" others_go_on capacity fuse/file
-it "LOOP_GET_STATUS64 neither" others_go_on status fuse/file
-it "LOOP_SET_DIRECT_IO neither" others_go_on direct-io fuse/file
-it "LOOP_SET_STATUS64 with another offset neither" others_go_on offset fuse/file
-it "LOOP_SET_BLOCK_SIZE neither" others_go_on block-size fuse/file
+test_case "attaching a file that does not answer keeps nobody else waiting" others_go_on configure
+test_case "LOOP_CHANGE_FD to such a file neither" others_go_on change-fd image -r
+test_case "LOOP_SET_CAPACITY neither" others_go_on capacity fuse/file
+test_case "LOOP_GET_STATUS64 neither" others_go_on status fuse/file
+test_case "LOOP_SET_DIRECT_IO neither" others_go_on direct-io fuse/file
+test_case "LOOP_SET_STATUS64 with another offset neither" others_go_on offset fuse/file
+test_case "LOOP_SET_BLOCK_SIZE neither" others_go_on block-size fuse/file
 
-run
+run_cases

@@ -8,28 +8,7 @@
 # is; the others compare the graph with Documentation/design.md.
 
 . "$(dirname "$0")/lib.sh"
-
-# ioctls DEVICE NUMBER:ARGUMENT...: with one file descriptor. An error is no failure here.
-ioctls() {
-	python3 -IS - "$@" <<-'PYTHON'
-		import fcntl, os, struct, sys
-		fd = os.open(sys.argv[1], os.O_RDWR)
-		for one in sys.argv[2:]:
-		    command, argument = one.split(":")
-		    command = int(command, 16)
-		    if command == 0x4C04:
-		        argument = struct.pack("=5Q4I64s64s32s2Q", 0, 0, 0, int(argument), 0, 0, 0, 0, 8,
-		                               b"", b"", b"", 0, 0)
-		    elif command == 0x4C06:
-		        argument = os.open(argument, os.O_RDONLY)
-		    else:
-		        argument = int(argument)
-		    try:
-		        fcntl.ioctl(fd, command, argument)
-		    except OSError as error:
-		        print(one, error)
-	PYTHON
-}
+need_loopctl
 
 removed() {
 	[[ $(loopctl control "$CTL" remove "$1") == 0 ]]
@@ -53,7 +32,7 @@ every_edge() {
 	attach -r -P "${DEV}0" "$WORK/a"
 	attach -r "${DEV}1" "$WORK/copy"
 	mount -o ro "${DEV}0" "$WORK/mnt"
-	ioctls "${DEV}0" "4c06:$WORK/copy" "4c06:${DEV}1" "4c06:$WORK/copy"
+	"$PROGRAMS/settings.py" "${DEV}0" "change-fd=$WORK/copy" "change-fd=${DEV}1" "change-fd=$WORK/copy"
 	umount "$WORK/mnt"
 	cat "/sys/block/${PREFIX}0/loop/"* "$DEBUGFS/rust_loop/${PREFIX}0/"* >/dev/null
 	detach "${DEV}1"
@@ -63,7 +42,8 @@ every_edge() {
 	sfdisk -q "${DEV}0" <<<"start=2048, size=4096"
 	wait_until 10 test -b "${DEV}0p1" || fail "no partition"
 	dd if=/dev/zero of="${DEV}0p1" bs=4K count=10 status=none
-	ioctls "${DEV}0" 4c04:4096 4c04:0 4c09:4096 4c09:512 4c07:0 4c08:1 4c08:0
+	"$PROGRAMS/settings.py" "${DEV}0" offset=4096 offset=0 block-size=4096 block-size=512 capacity= \
+		direct-io=1 direct-io=0
 	detach "${DEV}0"
 	# Direct I/O to a filesystem, switched on and off, in a cgroup.
 	mount_disk
@@ -71,14 +51,14 @@ every_edge() {
 	attach --direct-io=on "${DEV}0" "$WORK/fs/file"
 	make_cgroup edges
 	in_cgroup edges dd if=/dev/urandom of="${DEV}0" bs=64K count=50 oflag=direct status=none
-	ioctls "${DEV}0" 4c08:0 4c08:1
+	"$PROGRAMS/settings.py" "${DEV}0" direct-io=0 direct-io=1
 	in_cgroup edges dd if="${DEV}0" of=/dev/null bs=64K status=none
 	detach "${DEV}0"
 	# Devices come and go, one because its node is opened.
-	expect 77 loopctl control "$CTL" add 77
+	expect loopctl control "$CTL" add 77 = 77
 	# udev looks into a new device.
 	wait_until 30 removed 77 || fail "77 stays in use"
-	expect 0 loopctl control "$CTL" get-free
+	expect loopctl control "$CTL" get-free = 0
 	mknod "$WORK/node" b "$(sed -n "s/ $PREFIX\$//p" /proc/devices | tr -d ' ')" 78
 	head -c 1 "$WORK/node" >/dev/null 2>&1 || true
 	udevadm settle
@@ -132,17 +112,17 @@ seen() {
 	done
 }
 
-it "lockdep has no objection to any edge" every_edge
-it "no task waits under the state lock" innermost rust_loop_state rust_loop_work_lock
-it "no task does I/O or waits for a filesystem under the validate lock" \
+test_case "lockdep has no objection to any edge" every_edge
+test_case "no task waits under the state lock" innermost rust_loop_state rust_loop_work_lock
+test_case "no task does I/O or waits for a filesystem under the validate lock" \
 	innermost rust_loop_validate rust_loop_state rust_loop_work_lock
-it "the work lock is innermost but for timers and workqueues" \
+test_case "the work lock is innermost but for timers and workqueues" \
 	innermost rust_loop_work_lock '&base->lock' '&pool->lock' '&pcpu_hot' 'pool_lock'
-it "no lock is held over the change lock" held_over rust_loop_change 0
-it "none but the change lock is held over the validate lock" held_over rust_loop_validate 1
-it "the change lock is held over filesystems, the queue and openers" \
+test_case "no lock is held over the change lock" held_over rust_loop_change 0
+test_case "none but the change lock is held over the validate lock" held_over rust_loop_validate 1
+test_case "the change lock is held over filesystems, the queue and openers" \
 	seen rust_loop_change rust_loop_state '&q->limits_lock' '&q->mq_freeze_lock' \
 	'&disk->open_mutex' '.*s_umount_key.*'
-it "the change lock is not needed to open a device" seen '&disk->open_mutex' rust_loop_state
+test_case "the change lock is not needed to open a device" seen '&disk->open_mutex' rust_loop_state
 
-run
+run_cases

@@ -64,6 +64,6 @@ on_ext4() {
 	mkfs.ext4 -q /dev/vdb
 	mkdir -p "$WORK/ext4"
 	mount /dev/vdb "$WORK/ext4"
-	defer 'umount "$WORK/ext4"'
+	defer umount "$WORK/ext4"
 	compare "$WORK/ext4" "$@"
 }

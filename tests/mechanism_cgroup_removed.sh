@@ -8,9 +8,9 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# Removed cgroups whose blkcg state somebody still holds.
+# Removed cgroups whose blkcg state is still in use.
 dying() {
-	awk '$1 == "nr_dying_subsys_io" { print $2 }' "$CGROUP/cgroup.stat"
+	dying_cgroups nr_dying_subsys_io
 }
 
 dying_is() {
@@ -23,12 +23,6 @@ setup() {
 	attach "${DEV}0" /dev/mapper/slow
 	udevadm settle
 	make_cgroup alpha
-}
-
-inflight() {
-	local counts
-	read -ra counts <"/sys/block/${PREFIX}0/inflight"
-	((counts[0] + counts[1] >= $1))
 }
 
 # A process of the cgroup with I/O in flight, moved away so that the cgroup
@@ -44,13 +38,13 @@ orphan() {
 	stall_begin slow
 	in_cgroup alpha dd if="${DEV}0" of="$WORK/back" bs=64K count=1 skip=200 iflag=direct status=none &
 	pid=$!
-	wait_until 10 inflight 1 || fail "no I/O in flight"
+	wait_until 10 has_inflight "${DEV}0" || fail "no I/O in flight"
 	while read -r member; do
 		echo "$member" >"$CGROUP/cgroup.procs"
 	done <"$CGROUP/alpha/cgroup.procs"
 	rmdir "$CGROUP/alpha"
 	wait_until 10 dying_is $((before + 1)) || fail "the I/O does not hold its cgroup"
-	inflight 1 || fail "the I/O ended while its disk was stopped"
+	has_inflight "${DEV}0" || fail "the I/O ended while its disk was stopped"
 	[[ $DRIVER == loop ]] || cat "$(workers_file "${DEV}0")"
 	stall_end slow
 	wait "$pid"
@@ -112,7 +106,7 @@ released_by_unload() {
 churn() {
 	ensure_driver
 	truncate -s 4M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	echo "+io +memory" >"$CGROUP/cgroup.subtree_control"
 	local i
@@ -124,10 +118,10 @@ churn() {
 	detach "${DEV}0"
 }
 
-it "I/O of a removed cgroup ends well" removed
-it "a removed cgroup is released when its I/O has ended" released_at_once
-it "a removed cgroup is released by an idle worker" released_when_idle
-it "cgroups come and go" churn
-it "unload releases removed cgroups" released_by_unload
+test_case "I/O of a removed cgroup ends well" removed
+test_case "a removed cgroup is released when its I/O has ended" released_at_once
+test_case "a removed cgroup is released by an idle worker" released_when_idle
+test_case "cgroups come and go" churn
+test_case "unload releases removed cgroups" released_by_unload
 
-run
+run_cases

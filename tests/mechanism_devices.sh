@@ -20,37 +20,24 @@ threads() {
 	echo "$count"
 }
 
-# change_devices CONTROL ADD|REMOVE COUNT: the nanoseconds that it takes.
-change_devices() {
-	python3 -IS - "$@" <<-'PYTHON'
-		import fcntl, os, sys, time
-		control = os.open(sys.argv[1], os.O_RDWR)
-		command = {"add": 0x4C80, "remove": 0x4C81}[sys.argv[2]]
-		start = time.monotonic_ns()
-		for number in range(100, 100 + int(sys.argv[3])):
-		    fcntl.ioctl(control, command, number)
-		print(time.monotonic_ns() - start)
-	PYTHON
-}
-
 no_thread() {
 	need_rust_loop
 	ensure_driver
 	local before i
 	before=$(threads)
 	truncate -s 1M "$WORK/image"
-	change_devices "$CTL" add 50 >/dev/null
-	same "$(threads)" "$before" "threads with 50 more devices"
+	"$PROGRAMS/change_devices.py" "$CTL" add 50 >/dev/null
+	expect_equal "$(threads)" "$before" "threads with 50 more devices"
 	for i in {100..109}; do
 		attach "${DEV}$i" "$WORK/image"
 	done
-	same "$(threads)" "$before" "threads with 10 devices attached"
+	expect_equal "$(threads)" "$before" "threads with 10 devices attached"
 	for i in {100..109}; do
 		detach "${DEV}$i"
 	done
 	udevadm settle
-	change_devices "$CTL" remove 50 >/dev/null
-	same "$(threads)" "$before" "threads with 50 devices less"
+	"$PROGRAMS/change_devices.py" "$CTL" remove 50 >/dev/null
+	expect_equal "$(threads)" "$before" "threads with 50 devices less"
 }
 
 # What the kernel has given out, in KiB: page tables and caches of udev come and go.
@@ -62,16 +49,16 @@ kernel_memory() {
 without_udev() {
 	udevadm settle
 	udevadm control --stop-exec-queue
-	defer 'udevadm control --start-exec-queue'
+	defer udevadm control --start-exec-queue
 }
 
 # cost CONTROL: nanoseconds to add and to remove a device, and its memory in bytes.
 cost() {
 	local before added removed after
 	before=$(kernel_memory)
-	added=$(change_devices "$1" add "$DEVICES")
+	added=$("$PROGRAMS/change_devices.py" "$1" add "$DEVICES")
 	after=$(kernel_memory)
-	removed=$(change_devices "$1" remove "$DEVICES")
+	removed=$("$PROGRAMS/change_devices.py" "$1" remove "$DEVICES")
 	echo "$((added / DEVICES)) $((removed / DEVICES)) $(((after - before) * 1024 / DEVICES))"
 }
 
@@ -80,7 +67,7 @@ as_cheap() {
 	need_rust_loop
 	[[ $KERNEL == stock ]] || skip "the memory and time of the debug kernel's checks are not the driver's"
 	modprobe -q loop max_loop=0 || skip "this kernel has no loop.ko"
-	defer 'rmmod loop'
+	defer rmmod loop
 	ensure_driver
 	without_udev
 	for _ in 1 2 3; do
@@ -91,7 +78,7 @@ as_cheap() {
 	read -ra c < <(medians "$WORK/cost.loop")
 	read -ra ours < <(medians "$WORK/cost.rloop")
 	for i in 0 1 2; do
-		tell "${what[i]}: ${ours[i]}, loop.ko ${c[i]}"
+		report "${what[i]}: ${ours[i]}, loop.ko ${c[i]}"
 	done
 	for i in 0 1 2; do
 		((100 * ours[i] <= limit[i] * c[i])) ||
@@ -106,7 +93,7 @@ medians() {
 	done | paste -sd ' '
 }
 
-it "a device has no thread, with or without a backing file" no_thread
-it "a device without a backing file is as cheap as one of loop.ko" as_cheap
+test_case "a device has no thread, with or without a backing file" no_thread
+test_case "a device without a backing file is as cheap as one of loop.ko" as_cheap
 
-run
+run_cases

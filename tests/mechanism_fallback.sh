@@ -9,13 +9,14 @@
 . "$(dirname "$0")/lib.sh"
 
 FAILSLAB=$DEBUGFS/failslab
+TIMEOUT=/sys/module/rust_loop/parameters/idle_timeout_secs
 
 setup() {
 	[[ -d $FAILSLAB ]] || skip "this kernel has no fault injection"
 	ensure_driver
 	truncate -s 8M "$WORK/image"
 	random_file "$WORK/data" 2M
-	defer 'rm -f "$WORK/image" "$WORK/data"'
+	defer rm -f "$WORK/image" "$WORK/data"
 	attach "${DEV}0" "$WORK/image"
 	make_cgroup alpha
 	make_cgroup beta
@@ -48,13 +49,13 @@ failing_in() {
 # for the root cgroup's, and the driver never hears of another. So the queue
 # must know the cgroup, by I/O whose worker is gone again.
 known_to_queue() {
-	local file=/sys/module/rust_loop/parameters/idle_timeout_secs old
+	local old
 	[[ $DRIVER == rust_loop ]] || return 0
-	old=$(<"$file")
-	echo 1 >"$file"
+	old=$(<"$TIMEOUT")
+	echo 1 >"$TIMEOUT"
 	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=4k count=1 iflag=direct status=none
 	wait_until 30 has_no_worker "${DEV}0" /alpha || fail "the worker does not go"
-	echo "$old" >"$file"
+	echo "$old" >"$TIMEOUT"
 }
 
 falls_back() {
@@ -85,8 +86,8 @@ existing_worker() {
 	failslab_on
 	failing_in alpha dd if="${DEV}0" of=/dev/null bs=4k count=8 iflag=direct status=none
 	failslab_off
-	same "$(fallbacks "${DEV}0")" "$before" "fallbacks with a worker in place"
-	same "$(worker "${DEV}0" /alpha completed)" 10 "completed"
+	expect_equal "$(fallbacks "${DEV}0")" "$before" "fallbacks with a worker in place"
+	expect_equal "$(worker_field "${DEV}0" /alpha completed)" 10 "completed"
 }
 
 sometimes() {
@@ -118,57 +119,44 @@ failslab_for_module() {
 	read -r first last < <(awk '$4 == "[rust_loop]" && $3 ~ /[tT]/ { print $1 }' /proc/kallsyms |
 		sort | sed -n '1p;$p' | xargs)
 	[[ -e $FAILSLAB/require-start ]] || skip "this kernel does not look at the stack"
-	defer 'echo 0 >"$FAILSLAB/require-start"; echo 0xffffffffffffffff >"$FAILSLAB/require-end"'
+	defer write_file "$FAILSLAB/require-start" 0
+	defer write_file "$FAILSLAB/require-end" 0xffffffffffffffff
 	echo "0x$first" >"$FAILSLAB/require-start"
 	printf '0x%x\n' "$((16#$last + 4096))" >"$FAILSLAB/require-end"
-	defer 'echo 32 >"$FAILSLAB/stacktrace-depth"'
+	defer write_file "$FAILSLAB/stacktrace-depth" 32
 	echo 16 >"$FAILSLAB/stacktrace-depth"
 	failslab_on
-	defer 'echo Y >"$FAILSLAB/ignore-gfp-wait"'
+	defer write_file "$FAILSLAB/ignore-gfp-wait" Y
 	echo N >"$FAILSLAB/ignore-gfp-wait"
 	echo N >"$FAILSLAB/task-filter"
 	echo "$1" >"$FAILSLAB/probability"
-}
-
-summary() {
-	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
-}
-
-none_dying() {
-	[[ $(awk '$1 == "nr_dying_descendants" { print $2 }' "$CGROUP/cgroup.stat") == 0 ]]
-}
-
-no_workers() {
-	(($(summary workers) == 0))
 }
 
 # Each worker is freed as soon as it is idle, so that there is much to allocate.
 now_and_then() {
 	need_rust_loop
 	setup
-	local file=/sys/module/rust_loop/parameters/idle_timeout_secs old errors fallbacks completed
-	old=$(<"$file")
-	defer "echo $old >$file"
-	echo 0 >"$file"
+	local errors fallbacks completed
+	set_for_test "$TIMEOUT" 0
 	losetup --direct-io="$1" "${DEV}0"
 	echo "+io +memory" >"$CGROUP/alpha/cgroup.subtree_control"
-	errors=$(summary errors) fallbacks=$(summary fallbacks) completed=$(summary completed)
+	errors=$(summary_field "${DEV}0" errors) fallbacks=$(summary_field "${DEV}0" fallbacks) completed=$(summary_field "${DEV}0" completed)
 	failslab_for_module 20
 	"$PROGRAMS/many.py" stress "${DEV}0" "$CGROUP/alpha" 8 50
 	failslab_off
-	tell "$(($(summary fallbacks) - fallbacks)) fallbacks," \
-		"$(summary retries) retries of $(($(summary completed) - completed)) commands"
-	same "$(summary errors)" "$errors" errors
-	(($(summary completed) >= completed + 800)) || fail "not all was done by this device"
-	(($(summary fallbacks) > fallbacks)) || fail "no fallback was counted"
-	wait_until 20 no_workers || fail "$(summary workers) workers left"
-	wait_until 20 none_dying || fail "cgroups are still held"
+	report "$(($(summary_field "${DEV}0" fallbacks) - fallbacks)) fallbacks," \
+		"$(summary_field "${DEV}0" retries) retries of $(($(summary_field "${DEV}0" completed) - completed)) commands"
+	expect_equal "$(summary_field "${DEV}0" errors)" "$errors" errors
+	(($(summary_field "${DEV}0" completed) >= completed + 800)) || fail "not all was done by this device"
+	(($(summary_field "${DEV}0" fallbacks) > fallbacks)) || fail "no fallback was counted"
+	wait_until 20 has_no_workers "${DEV}0" || fail "$(summary_field "${DEV}0" workers) workers left"
+	wait_until 20 dying_cgroups_at_most nr_dying_descendants 0 || fail "cgroups are still held"
 }
 
-it "no memory for a worker: rootcg queue, counted, data right" falls_back
-it "a worker in place needs no memory" existing_worker
-it "memory now and then, several cgroups" sometimes
-it "any allocation for the driver, many cgroups" now_and_then off
-it "the same with direct I/O" now_and_then on
+test_case "no memory for a worker: rootcg queue, counted, data right" falls_back
+test_case "a worker in place needs no memory" existing_worker
+test_case "memory now and then, several cgroups" sometimes
+test_case "any allocation for the driver, many cgroups" now_and_then off
+test_case "the same with direct I/O" now_and_then on
 
-run
+run_cases

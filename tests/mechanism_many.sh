@@ -15,19 +15,15 @@ BLOCKS=$((MANY > 64 ? 2 * MANY : 128))
 PARENT=$CGROUP/many
 TIMEOUT=/sys/module/$DRIVER/parameters/idle_timeout_secs
 
-# setup SECONDS [losetup options]: a device over a file, and after which time its
-# workers go.
+# setup SECONDS: after which time idle workers go.
 setup() {
-	local seconds=$1 old
-	shift
+	local old
 	need_rust_loop
 	ensure_driver
-	old=$(<"$TIMEOUT")
-	defer "echo $old >$TIMEOUT"
-	echo "$seconds" >"$TIMEOUT"
+	set_for_test "$TIMEOUT" "$1"
 	# Otherwise each move of a process to a cgroup waits for a grace period.
 	old=$(findmnt -n -o FS-OPTIONS "$CGROUP")
-	defer "mount --options-mode ignore -o remount,$old $CGROUP"
+	defer mount --options-mode ignore -o "remount,$old" "$CGROUP"
 	mount -o remount,favordynmods "$CGROUP"
 	make_cgroup many
 	echo "+io +memory" >"$PARENT/cgroup.subtree_control"
@@ -52,29 +48,20 @@ measured() {
 	awk -v name="$1" '$1 == name { print $2 }' "$WORK/measured"
 }
 
-summary() {
-	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
-}
-
-# Removed cgroups, and those of them whose blkcg state somebody still holds.
+# Removed cgroups, and those of them whose blkcg state is still in use.
 dying() {
-	awk '$1 == "nr_dying_descendants" || $1 == "nr_dying_subsys_io" { printf "%s ", $2 }' \
-		"$CGROUP/cgroup.stat"
+	echo "$(dying_cgroups nr_dying_descendants) $(dying_cgroups nr_dying_subsys_io)"
 }
 
 none_dying() {
-	[[ $(dying) == "0 0 " ]]
-}
-
-no_workers() {
-	(($(summary workers) == 0))
+	[[ $(dying) == "0 0" ]]
 }
 
 nothing_left() {
-	wait_until 20 no_workers || fail "$(summary workers) workers left"
+	wait_until 20 has_no_workers "${DEV}0" || fail "$(summary_field "${DEV}0" workers) workers left"
 	wait_until 20 none_dying || fail "cgroups dying, and held for I/O: $(dying)"
-	same "$(summary queued) $(summary running) $(summary pending)" "0 0 0" "under way"
-	same "$(summary errors)" 0 errors
+	expect_equal "$(summary_field "${DEV}0" queued) $(summary_field "${DEV}0" running) $(summary_field "${DEV}0" pending)" "0 0 0" "under way"
+	expect_equal "$(summary_field "${DEV}0" errors)" 0 errors
 }
 
 available() {
@@ -98,16 +85,16 @@ waves() {
 	nothing_left
 	before=$(memory)
 	available=$(available)
-	completed=$(summary completed)
+	completed=$(summary_field "${DEV}0" completed)
 	for ((i = 0; i < 2; i++)); do
 		helper wave "${DEV}0" "$PARENT" "$MANY"
 		nothing_left
 	done
 	after=$(memory)
-	(($(summary completed) >= completed + 4 * MANY)) || fail "not all was done by this device"
-	same "$(summary fallbacks)" 0 fallbacks
-	tell "kmalloc: $((after - before)) bytes more after $((2 * MANY)) cgroups"
-	tell "available: $((available - $(available))) KiB less"
+	(($(summary_field "${DEV}0" completed) >= completed + 4 * MANY)) || fail "not all was done by this device"
+	expect_equal "$(summary_field "${DEV}0" fallbacks)" 0 fallbacks
+	report "kmalloc: $((after - before)) bytes more after $((2 * MANY)) cgroups"
+	report "available: $((available - $(available))) KiB less"
 	((after - before <= 96 << 10)) || fail "$((after - before)) bytes more than before"
 	(($(available) >= available - 32768)) || fail "$(available) KiB available, $available before"
 	detach "${DEV}0"
@@ -123,7 +110,7 @@ stuck() {
 	blockdev --flushbufs /dev/mapper/slow
 	stall_begin slow
 	helper stalled "${DEV}0" "$PARENT" 100 slow >"$WORK/measured"
-	same "$(measured stuck) $(measured reads)" "100 100" "reads"
+	expect_equal "$(measured stuck) $(measured reads)" "100 100" "reads"
 	nothing_left
 	detach "${DEV}0"
 }
@@ -133,11 +120,11 @@ figures() {
 	on_file
 	helper figures "${DEV}0" "$PARENT" "$MANY" >"$WORK/measured"
 	nothing_left
-	tell "a worker is made in $(measured worker_us) us and takes $(measured worker_bytes) bytes"
-	tell "first I/O of a cgroup on a device: $(measured first_io_us) us"
-	tell "a read with 1, $((MANY / 10)), $MANY workers:" \
+	report "a worker is made in $(measured worker_us) us and takes $(measured worker_bytes) bytes"
+	report "first I/O of a cgroup on a device: $(measured first_io_us) us"
+	report "a read with 1, $((MANY / 10)), $MANY workers:" \
 		"$(measured io_us_1), $(measured "io_us_$((MANY / 10))"), $(measured "io_us_$MANY") us"
-	tell "$MANY workers freed in $(measured reaping_ms | xargs) ms"
+	report "$MANY workers freed in $(measured reaping_ms | xargs) ms"
 	(($(measured worker_bytes) <= 4096)) || fail "a worker takes $(measured worker_bytes) bytes"
 	detach "${DEV}0"
 }
@@ -147,22 +134,22 @@ at_once() {
 	setup 0
 	on_file "$@"
 	local completed
-	completed=$(summary completed)
+	completed=$(summary_field "${DEV}0" completed)
 	helper stress "${DEV}0" "$PARENT" 16 "$TURNS" >"$WORK/measured"
 	nothing_left
-	same "$(measured commands)" $((32 * TURNS)) commands
-	(($(summary completed) >= completed + 32 * TURNS)) || fail "not all was done by this device"
-	same "$(summary fallbacks)" 0 fallbacks
+	expect_equal "$(measured commands)" $((32 * TURNS)) commands
+	(($(summary_field "${DEV}0" completed) >= completed + 32 * TURNS)) || fail "not all was done by this device"
+	expect_equal "$(summary_field "${DEV}0" fallbacks)" 0 fallbacks
 	# It has been written to.
 	rm -f "$WORK/disk_made"
 	detach "${DEV}0"
 }
 
-it "$MANY cgroups in waves" waves
-it "what $MANY workers cost" figures
-it "cgroups removed while their I/O is stuck" stuck
-it "the same with direct I/O" stuck --direct-io=on
-it "workers freed as fast as they are made" at_once
-it "the same with direct I/O" at_once --direct-io=on
+test_case "$MANY cgroups in waves" waves
+test_case "what $MANY workers cost" figures
+test_case "cgroups removed while their I/O is stuck" stuck
+test_case "the same with direct I/O" stuck --direct-io=on
+test_case "workers freed as fast as they are made" at_once
+test_case "the same with direct I/O" at_once --direct-io=on
 
-run
+run_cases

@@ -19,10 +19,10 @@ many_reads() {
 	ensure_driver
 	mkfs.ext4 -q -F -E lazy_itable_init=0,lazy_journal_init=0 /dev/vdb
 	slow 0 create
-	defer 'dmsetup remove slow'
+	defer dmsetup remove slow
 	mkdir -p "$WORK/fs"
 	mount /dev/mapper/slow "$WORK/fs"
-	defer 'umount "$WORK/fs"'
+	defer umount "$WORK/fs"
 	random_file "$WORK/fs/image" "${READS}M"
 	sync "$WORK/fs/image"
 	attach "${DEV}0" "$@" "$WORK/fs/image"
@@ -34,9 +34,8 @@ many_reads() {
 	fio --name=reads --filename="${DEV}0" --direct=1 --ioengine=libaio --iodepth="$READS" \
 		--rw=randread --bs=4k --number_ios="$READS" --size="${READS}M" --thread \
 		--output-format=json --output="$WORK/reads"
-	took=$(python3 -IS -c 'import json, sys
-print(json.load(open(sys.argv[1]))["jobs"][0]["read"]["runtime"])' "$WORK/reads")
-	tell "$READS reads of $DELAY_MS ms each took $took ms"
+	took=$("$PROGRAMS/fio_field.py" "$WORK/reads" jobs.0.read.runtime)
+	report "$READS reads of $DELAY_MS ms each took $took ms"
 	((took >= DELAY_MS)) || fail "they were not read from the disk"
 	((took < READS * DELAY_MS / 2)) || fail "they were done one after the other"
 	slow 0 reload
@@ -45,7 +44,7 @@ print(json.load(open(sys.argv[1]))["jobs"][0]["read"]["runtime"])' "$WORK/reads"
 	detach "${DEV}0"
 }
 
-it "through the page cache" many_reads
-it "past the page cache" many_reads --direct-io=on
+test_case "through the page cache" many_reads
+test_case "past the page cache" many_reads --direct-io=on
 
-run
+run_cases

@@ -16,24 +16,20 @@ setup() {
 	udevadm settle
 }
 
-summary() {
-	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
-}
-
 # reads NUMBER DEPTH: how many of these reads of 4 KiB were executed nearby.
 reads() {
 	local before
-	before=$(summary percpu)
+	before=$(summary_field "${DEV}0" percpu)
 	fio --name=reads --filename="${DEV}0" --direct=1 --ioengine=libaio --rw=randread --bs=4k \
 		--number_ios="$1" --iodepth="$2" --io_size=1G --size=16M --thread >/dev/null
-	echo $(($(summary percpu) - before))
+	echo $(($(summary_field "${DEV}0" percpu) - before))
 }
 
 one_at_a_time() {
 	local nearby
 	setup
 	nearby=$(reads 2000 1)
-	tell "$nearby of 2000 reads one at a time were executed nearby"
+	report "$nearby of 2000 reads one at a time were executed nearby"
 	# After one that was late, as others ran there, some are executed elsewhere.
 	((nearby > 500)) || fail "only $nearby"
 	detach "${DEV}0"
@@ -43,7 +39,7 @@ many_at_a_time() {
 	local nearby
 	setup
 	nearby=$(reads 8000 32)
-	tell "$nearby of 8000 reads 32 at a time were executed nearby"
+	report "$nearby of 8000 reads 32 at a time were executed nearby"
 	((nearby < 1000)) || fail "as many as $nearby"
 	detach "${DEV}0"
 }
@@ -51,7 +47,7 @@ many_at_a_time() {
 was_moved() {
 	dd if="${DEV}0" of="$WORK/read" bs=4k count=256 iflag=direct status=none
 	cmp -n 1M "$WORK/image" "$WORK/read"
-	(($(summary percpu_late) > moved))
+	(($(summary_field "${DEV}0" percpu_late) > moved))
 }
 
 # One with a realtime priority takes processor 1 from whoever is about to run there,
@@ -59,22 +55,17 @@ was_moved() {
 no_time() {
 	local moved hog
 	setup
-	moved=$(summary percpu_late)
-	chrt --fifo 10 taskset -c 1 python3 -IS -c 'import time
-while True:
-    end = time.monotonic() + 0.06
-    while time.monotonic() < end:
-        pass
-    time.sleep(0.002)' &
+	moved=$(summary_field "${DEV}0" percpu_late)
+	chrt --fifo 10 taskset -c 1 "$PROGRAMS/busy_task.py" &
 	hog=$!
-	defer "kill $hog"
+	defer stop_process "$hog"
 	taskset -cp 1 "$BASHPID" >/dev/null
 	wait_until 60 was_moved || fail "no worker was moved"
 	detach "${DEV}0"
 }
 
-it "one command at a time is executed nearby" one_at_a_time
-it "many at a time are not" many_at_a_time
-it "a processor that has no time does not hold one up" no_time
+test_case "one command at a time is executed nearby" one_at_a_time
+test_case "many at a time are not" many_at_a_time
+test_case "a processor that has no time does not hold one up" no_time
 
-run
+run_cases

@@ -10,13 +10,9 @@
 setup() {
 	need_rust_loop
 	ensure_driver
-	local file=/sys/module/rust_loop/parameters/idle_timeout_secs
-	local old
-	old=$(<"$file")
-	defer "echo $old >$file"
-	echo "$1" >"$file"
+	set_for_test /sys/module/rust_loop/parameters/idle_timeout_secs "$1"
 	truncate -s 4M "$WORK/image"
-	defer 'rm -f "$WORK/image"'
+	defer rm -f "$WORK/image"
 	attach "${DEV}0" "$WORK/image"
 	make_cgroup alpha
 	make_cgroup beta
@@ -24,10 +20,6 @@ setup() {
 
 reads() {
 	in_cgroup "$1" dd if="${DEV}0" of=/dev/null bs=4k count=4 iflag=direct status=none
-}
-
-uptime_ms() {
-	awk '{ print int($1 * 1000) }' /proc/uptime
 }
 
 # The timer is deferrable: polling keeps a CPU awake, but not for ever.
@@ -42,27 +34,17 @@ not_before() {
 	reads alpha
 	gone 20 /alpha || fail "still there 20 s after its last I/O"
 	end=$(uptime_ms)
-	note "gone after $((end - start)) ms"
+	echo "gone after $((end - start)) ms"
 	((end - start >= 4000)) || fail "freed after only $((end - start)) ms"
 	# It comes back when it is needed.
 	reads alpha
-	same "$(worker "${DEV}0" /alpha completed)" 4 "completed by the new worker"
+	expect_equal "$(worker_field "${DEV}0" /alpha completed)" 4 "completed by the new worker"
 }
 
 # One process that reads now and then, for more than twice the timeout: starting
 # one for each read can take longer than the timeout. Prints how often it read.
 reads_for_a_while() {
-	in_cgroup alpha python3 -IS - "${DEV}0" <<-'PYTHON'
-		import mmap, os, sys, time
-		fd = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
-		page = mmap.mmap(-1, 4096)
-		end = time.monotonic() + 9
-		count = 0
-		while time.monotonic() < end:
-		    count += os.preadv(fd, [page], 0) == 4096
-		    time.sleep(0.2)
-		print(count)
-	PYTHON
+	in_cgroup alpha "$PROGRAMS/read_now_and_then.py" "${DEV}0"
 }
 
 kept_while_used() {
@@ -71,7 +53,7 @@ kept_while_used() {
 	reads beta
 	count=$(reads_for_a_while)
 	((count > 4)) || fail "only $count reads in 9 s"
-	same "$(worker "${DEV}0" /alpha completed)" "$count" "completed by the worker that was used"
+	expect_equal "$(worker_field "${DEV}0" /alpha completed)" "$count" "completed by the worker that was used"
 	gone 10 /beta || fail "the idle worker was kept beside a busy one"
 }
 
@@ -79,17 +61,21 @@ idle_time_grows() {
 	setup 60
 	local first second
 	reads alpha
-	wait_until 5 [ "$(worker "${DEV}0" /alpha idle_ms)" != - ]
-	first=$(worker "${DEV}0" /alpha idle_ms)
+	wait_until 5 is_idle
+	first=$(worker_field "${DEV}0" /alpha idle_ms)
 	wait_until 5 idle_longer_than $((first + 500)) || fail "idle_ms does not grow"
-	second=$(worker "${DEV}0" /alpha idle_ms)
+	second=$(worker_field "${DEV}0" /alpha idle_ms)
 	((second < 60000)) || fail "idle_ms is $second"
 	reads alpha
-	(($(worker "${DEV}0" /alpha idle_ms) < second)) || fail "idle_ms does not begin again"
+	(($(worker_field "${DEV}0" /alpha idle_ms) < second)) || fail "idle_ms does not begin again"
+}
+
+is_idle() {
+	[[ $(worker_field "${DEV}0" /alpha idle_ms) != - ]]
 }
 
 idle_longer_than() {
-	(($(worker "${DEV}0" /alpha idle_ms) > $1))
+	(($(worker_field "${DEV}0" /alpha idle_ms) > $1))
 }
 
 # A detached device keeps nothing running; workers of the next user are new.
@@ -125,7 +111,7 @@ slow_io() {
 }
 
 is_pending() {
-	[[ $(worker "${DEV}1" /alpha pending) == 1 ]]
+	[[ $(worker_field "${DEV}1" /alpha pending) == 1 ]]
 }
 
 # Unloading frees what the timer has not.
@@ -137,11 +123,11 @@ unload_with_idle_workers() {
 	unload_driver
 }
 
-it "freed after the timeout and not before" not_before
-it "kept while used, a neighbour freed" kept_while_used
-it "idle time is shown" idle_time_grows
-it "freed over a detach and a new attach" detached
-it "freed after I/O that outlasts the timeout" slow_io
-it "unload with idle workers" unload_with_idle_workers
+test_case "freed after the timeout and not before" not_before
+test_case "kept while used, a neighbour freed" kept_while_used
+test_case "idle time is shown" idle_time_grows
+test_case "freed over a detach and a new attach" detached
+test_case "freed after I/O that outlasts the timeout" slow_io
+test_case "unload with idle workers" unload_with_idle_workers
 
-run
+run_cases

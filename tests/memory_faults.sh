@@ -24,7 +24,7 @@ faults() {
 	[[ -e $dir/require-start ]] || skip "this kernel does not know where allocations come from"
 	start=$(<"/sys/module/$DRIVER/sections/.text")
 	size=$(<"/sys/module/$DRIVER/coresize")
-	defer "echo 0 >$dir/probability"
+	defer write_file "$dir/probability" 0
 	echo "$start" >"$dir/require-start"
 	printf '%#x\n' "$((start + size))" >"$dir/require-end"
 	echo 32 >"$dir/stacktrace-depth"
@@ -43,10 +43,6 @@ no_faults() {
 	echo 0 >"$DEBUGFS/$1/probability"
 }
 
-summary() {
-	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
-}
-
 # at_limit KIND PERCENT: in a cgroup that is at its limit with page cache that can be reclaimed.
 at_limit() {
 	local before max
@@ -54,13 +50,13 @@ at_limit() {
 	make_cgroup alpha
 	echo 16M >"$CGROUP/alpha/memory.max"
 	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=64K iflag=direct status=none
-	before=$([[ $DRIVER == loop ]] || summary errors)
+	before=$([[ $DRIVER == loop ]] || summary_field "${DEV}0" errors)
 	faults "$@"
 	in_cgroup alpha dd if=/dev/zero of="${DEV}0" bs=64K count=128 oflag=direct conv=fsync status=none
 	no_faults "$1"
 	max=$(awk '$1 == "max" { print $2 }' "$CGROUP/alpha/memory.events")
 	((max > 0)) || fail "the limit was not met"
-	[[ $DRIVER == loop ]] || same "$(summary errors)" "$before" "errors"
+	[[ $DRIVER == loop ]] || expect_equal "$(summary_field "${DEV}0" errors)" "$before" "errors"
 	detach "${DEV}0"
 }
 
@@ -80,20 +76,20 @@ under() {
 		dd if=/dev/urandom of="${DEV}0" bs=256K seek=16 count=8 conv=fsync status=none
 		no_faults "$kind"
 		[[ $DRIVER == loop ]] ||
-			note "$percent %: retries $(summary retries), deferred $(summary deferred)"
+			echo "$percent %: retries $(summary_field "${DEV}0" retries), deferred $(summary_field "${DEV}0" deferred)"
 	done
 	[[ $DRIVER == loop ]] || {
-		same "$(summary errors)" 0 "errors"
-		(($(summary retries) + $(summary deferred) > 0)) || fail "no allocation failed"
+		expect_equal "$(summary_field "${DEV}0" errors)" 0 "errors"
+		(($(summary_field "${DEV}0" retries) + $(summary_field "${DEV}0" deferred) > 0)) || fail "no allocation failed"
 	}
 	detach "${DEV}0"
 }
 
-it "failslab, direct" under on failslab 5 20 50
-it "failslab, buffered" under off failslab 5 20 50
-it "fail_page_alloc, direct" under on fail_page_alloc 5 20 50
-it "fail_page_alloc, buffered" under off fail_page_alloc 5 20 50
-it "failslab, in a cgroup at its limit" at_limit failslab 20
-it "fail_page_alloc, in a cgroup at its limit" at_limit fail_page_alloc 20
+test_case "failslab, direct" under on failslab 5 20 50
+test_case "failslab, buffered" under off failslab 5 20 50
+test_case "fail_page_alloc, direct" under on fail_page_alloc 5 20 50
+test_case "fail_page_alloc, buffered" under off fail_page_alloc 5 20 50
+test_case "failslab, in a cgroup at its limit" at_limit failslab 20
+test_case "fail_page_alloc, in a cgroup at its limit" at_limit fail_page_alloc 20
 
-run
+run_cases

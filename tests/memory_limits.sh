@@ -30,16 +30,10 @@ now_ms() {
 	echo "$((${now/./} / 1000))"
 }
 
-uptime_ms() {
-	local up
-	read -r up _ </proc/uptime
-	echo "$((10#${up/./} * 10))"
-}
-
 # The kernel log is followed, for what is written at one time may be more than it holds.
 follow_log() {
 	dmesg --follow-new >"$WORK/klog" &
-	defer "kill $!; wait $! 2>/dev/null"
+	defer stop_process "$!"
 	log_is_read begin
 }
 
@@ -66,12 +60,8 @@ killed_ms() {
 		END { printf "%d", t * 1000 }' "$WORK/klog"
 }
 
-events() {
-	awk -v name="$1" '$1 == name { print $2 }' "$CGROUP/alpha/memory.events"
-}
-
 has_killed() {
-	(($(events oom_kill) > 0))
+	(($(memory_event alpha oom_kill) > 0))
 }
 
 is_empty() {
@@ -87,13 +77,21 @@ has_ended() {
 	[[ $state == *") Z "* ]]
 }
 
+remove_module() {
+	wait_until 10 rmmod "$1" 2>/dev/null
+}
+
+unmount_store() {
+	wait_until 20 umount "$WORK/store" 2>/dev/null
+}
+
 # setup DRIVER FILESYSTEM MODE: a device over a sparse file. The cgroup is not limited yet.
 setup() {
 	local make=()
 	modprobe "$1"
 	# For the next test a new device: what is written back of the inode of an old one stays
 	# charged to the cgroup that wrote to it before.
-	defer "wait_until 10 rmmod $1 2>/dev/null"
+	defer remove_module "$1"
 	udevadm settle
 	DEVICE=$(driver_device "$1")
 	mkdir -p "$WORK/store"
@@ -107,10 +105,10 @@ setup() {
 		"${make[@]}" /dev/vdb
 		mount /dev/vdb "$WORK/store"
 	fi
-	defer 'wait_until 20 umount "$WORK/store" 2>/dev/null'
+	defer unmount_store
 	truncate -s 192M "$WORK/store/image"
 	losetup --direct-io="$3" "$DEVICE" "$WORK/store/image"
-	defer 'let_go'
+	defer let_go
 	udevadm settle
 	make_cgroup alpha
 	[[ ! -e $CGROUP/alpha/memory.swap.max ]] || echo 0 >"$CGROUP/alpha/memory.swap.max"
@@ -129,20 +127,13 @@ limit() {
 fill() {
 	mkdir -p "$WORK/full"
 	mount -t tmpfs none "$WORK/full"
-	defer 'umount "$WORK/full"'
+	defer umount "$WORK/full"
 	in_cgroup alpha dd if=/dev/zero of="$WORK/full/file" bs=1M count="$1" status=none
 }
 
-summary() {
-	awk -v name="$1" '$1 == name { print $2 }' "$DEBUGFS/rust_loop/rloop0/summary"
-}
-
 hung_tasks() {
-	local timeout=/proc/sys/kernel/hung_task_timeout_secs before
-	[[ -e $timeout ]] || return 0
-	before=$(<"$timeout")
-	echo 20 >"$timeout"
-	defer "echo $before >$timeout"
+	local timeout=/proc/sys/kernel/hung_task_timeout_secs
+	[[ ! -e $timeout ]] || set_for_test "$timeout" 20
 }
 
 # The operations. What becomes of the one that runs in the cgroup is no matter.
@@ -173,17 +164,17 @@ op_flush() {
 one() {
 	local driver=$1 kind=$3 op=$5 start writer
 	setup "$driver" "$2" "$4"
-	[[ $op != read ]] || {
+	if [[ $op == read ]]; then
 		dd if=/dev/zero of="$WORK/store/image" bs=1M count=32 conv=notrunc,fsync status=none
 		echo 1 >/proc/sys/vm/drop_caches
-	}
-	[[ ${6:-} != swap ]] || {
+	fi
+	if [[ ${6:-} == swap ]]; then
 		[[ -e $CGROUP/alpha/memory.swap.max ]] || skip "this kernel limits no swap"
 		mkswap -q /dev/vdc >/dev/null 2>&1
 		swapon /dev/vdc
-		defer 'swapoff /dev/vdc'
+		defer swapoff /dev/vdc
 		echo 32M >"$CGROUP/alpha/memory.swap.max"
-	}
+	fi
 	[[ $op != read && $op != flush ]] || fill "$((LIMIT - 1))"
 	limit "$kind"
 	hung_tasks
@@ -204,8 +195,8 @@ one() {
 	((GONE == 0)) || GONE=$((GONE - $(killed_ms)))
 	REPORTS=$(followed_count "$REPORT")
 	LINES=$(wc -l <"$WORK/klog")
-	same "$(followed_count 'blocked for more than')" 0 "hung tasks"
-	same "$(followed_count 'blocked in I/O wait')" 0 "hung tasks"
+	expect_equal "$(followed_count 'blocked for more than')" 0 "hung tasks"
+	expect_equal "$(followed_count 'blocked in I/O wait')" 0 "hung tasks"
 	echo "$TIME $REPORTS $LINES $GONE" >"$WORK/figures.$driver"
 }
 
@@ -221,17 +212,17 @@ like_loop() {
 	! is_loaded || unload_driver
 	(
 		DEFERRED=()
-		trap undo EXIT
+		trap run_deferred EXIT
 		one loop "$@"
 	)
 	(
 		DEFERRED=()
-		trap undo EXIT
+		trap run_deferred EXIT
 		one rust_loop "$@"
 	)
 	read -r loop_time loop_reports loop_lines loop_gone <"$WORK/figures.loop"
 	read -r time reports lines gone <"$WORK/figures.rust_loop"
-	tell "$time ms, $reports reports, $lines lines, gone after $gone ms;" \
+	report "$time ms, $reports reports, $lines lines, gone after $gone ms;" \
 		"C driver $loop_time ms, $loop_reports reports, $loop_lines lines, $loop_gone ms"
 	[[ $1 != tmpfs || $2 != max ]] || ((reports > 0)) || fail "the limit was not met"
 	((time <= 2 * $(most "$loop_time" 3000))) || fail "$time ms, C driver $loop_time ms"
@@ -258,6 +249,10 @@ detached() {
 	wait_until 5 is_unbound "$DEVICE" || fail "$DEVICE is bound after losetup -d"
 }
 
+is_over_high() {
+	(($(memory_event alpha high) > 20))
+}
+
 # A task over memory.high is slowed down, and goes at once when it is killed.
 killed_over_high() {
 	local writer
@@ -266,13 +261,13 @@ killed_over_high() {
 	limit high
 	op_write 2>/dev/null &
 	writer=$!
-	wait_until 30 eval '(($(events high) > 20))' || fail "memory.high had no effect"
+	wait_until 30 is_over_high || fail "memory.high had no effect"
 	echo 1 >"$CGROUP/alpha/cgroup.kill"
 	wait_until 2 is_empty || fail "the killed task is still there"
 	wait "$writer" || true
-	tell "$(events high) times over memory.high"
+	report "$(memory_event alpha high) times over memory.high"
 	echo max >"$CGROUP/alpha/memory.high"
-	same "$(log_count "$REPORT")" 0 "OOM reports"
+	expect_equal "$(log_count "$REPORT")" 0 "OOM reports"
 }
 
 # What the device writes to the file is dirty there, and as good as all that is not tmpfs. The
@@ -281,14 +276,14 @@ comes_back() {
 	local before
 	need_rust_loop
 	setup rust_loop ext4 off
-	before=$(summary errors)
+	before=$(summary_field "$DEVICE" errors)
 	echo "$(<"/sys/block/vdb/dev") wbps=4000000" >"$CGROUP/alpha/io.max"
 	fill "$((LIMIT - 3))"
 	limit max
 	in_cgroup alpha bash -c 'echo -1000 >/proc/self/oom_score_adj; exec "$@"' - \
 		dd if=/dev/zero of="$DEVICE" bs=1M count=16 oflag=direct conv=fsync,notrunc status=none
-	same "$(summary errors)" "$before" "errors"
-	tell "$(log_count "$REPORT") reports"
+	expect_equal "$(summary_field "$DEVICE" errors)" "$before" "errors"
+	report "$(log_count "$REPORT") reports"
 }
 
 # The device is as good as before, for others and for the cgroup with more memory.
@@ -310,20 +305,20 @@ on_stock() {
 	"$@"
 }
 
-it "memory.max, writes to tmpfs: fail as soon as with the C driver" like_loop tmpfs max off write
-it "memory.max, direct mode: fail as soon" like_loop tmpfs max on write
-it "memory.max, direct writes to the device: fail as soon" on_stock like_loop tmpfs max off direct_write
-it "memory.max, fsync: fails as soon" on_stock like_loop tmpfs max off sync
-it "memory.max, swap in the cgroup: fail as soon" on_stock like_loop tmpfs max off direct_write swap
-it "memory.max, reads: fail as soon" on_stock like_loop ext4 max off read
-it "memory.max, flushes: fail as soon" on_stock like_loop tmpfs max off flush
-it "memory.max, writes to ext4: as soon" on_stock like_loop ext4 max off write
-it "memory.max, writes to XFS: as soon" on_stock like_loop xfs max off write
-it "memory.high, writes to ext4: as soon" on_stock like_loop ext4 high off write
-it "memory.high, killed: the task is gone at once" on_stock killed_over_high
-it "detached over the limit" detached off
-it "detached over the limit, direct mode" on_stock detached on
-it "memory that writeback frees is waited for" comes_back
-it "with more memory the device is as good as before" on_stock recovers
+test_case "memory.max, writes to tmpfs: fail as soon as with the C driver" like_loop tmpfs max off write
+test_case "memory.max, direct mode: fail as soon" like_loop tmpfs max on write
+test_case "memory.max, direct writes to the device: fail as soon" on_stock like_loop tmpfs max off direct_write
+test_case "memory.max, fsync: fails as soon" on_stock like_loop tmpfs max off sync
+test_case "memory.max, swap in the cgroup: fail as soon" on_stock like_loop tmpfs max off direct_write swap
+test_case "memory.max, reads: fail as soon" on_stock like_loop ext4 max off read
+test_case "memory.max, flushes: fail as soon" on_stock like_loop tmpfs max off flush
+test_case "memory.max, writes to ext4: as soon" on_stock like_loop ext4 max off write
+test_case "memory.max, writes to XFS: as soon" on_stock like_loop xfs max off write
+test_case "memory.high, writes to ext4: as soon" on_stock like_loop ext4 high off write
+test_case "memory.high, killed: the task is gone at once" on_stock killed_over_high
+test_case "detached over the limit" detached off
+test_case "detached over the limit, direct mode" on_stock detached on
+test_case "memory that writeback frees is waited for" comes_back
+test_case "with more memory the device is as good as before" on_stock recovers
 
-run
+run_cases

@@ -27,25 +27,11 @@ lock_up() {
 	local free
 	mkdir -p "$WORK/ramfs"
 	mount -t ramfs ramfs "$WORK/ramfs"
-	defer 'umount "$WORK/ramfs"'
+	defer umount "$WORK/ramfs"
 	echo 3 >/proc/sys/vm/drop_caches
 	free=$(awk '$1 == "MemAvailable:" { print int($2 / 1024) }' /proc/meminfo)
 	((free > HOG / 2)) || fail "$free MiB are available"
 	head -c "$((free - HOG / 2))M" /dev/zero >"$WORK/ramfs/lock"
-}
-
-counter() {
-	awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
-}
-
-# read_all DEVICE: again and again, until killed.
-read_all() {
-	exec python3 -IS -c 'import mmap, os, sys
-device = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECT)
-piece = mmap.mmap(-1, 65536)
-while True:
-    if os.readv(device, [piece]) == 0:
-        os.lseek(device, 0, os.SEEK_SET)' "$1"
 }
 
 # squeezed MODE SWAP
@@ -57,18 +43,18 @@ squeezed() {
 	mkfs.ext4 -q -F "${DEV}1"
 	mkdir -p "$WORK/inner"
 	mount "${DEV}1" "$WORK/inner"
-	defer '! mountpoint -q "$WORK/inner" || umount "$WORK/inner"'
+	defer unmount_quietly "$WORK/inner"
 	lock_up
 	swapon "${DEV}0"
-	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
+	defer swapoff_quietly "${DEV}0"
 	local before hog reader
-	before=$(counter pswpout)
+	before=$(vmstat_counter pswpout)
 	"$PROGRAMS/hog.py" "$HOG" 2 >"$WORK/hog" 2>&1 &
 	hog=$!
 	# Its reads take memory in buffered mode, and must not keep swap from making some.
-	read_all "${DEV}0" &
+	"$PROGRAMS/read_forever.py" "${DEV}0" &
 	reader=$!
-	defer "kill $reader 2>/dev/null || true"
+	defer stop_process "$reader"
 	random_file "$WORK/inner/a" "$FILE"
 	local sum
 	sum=$(checksum "$WORK/inner/a")
@@ -78,18 +64,19 @@ squeezed() {
 	done
 	kill "$reader"
 	wait "$hog" || fail "the hog: $(tail -n 1 "$WORK/hog")"
-	(($(counter pswpout) > before + 2048)) || fail "hardly anything was swapped out"
-	note "pages out $(($(counter pswpout) - before)), in $(counter pswpin)"
+	(($(vmstat_counter pswpout) > before + 2048)) || fail "hardly anything was swapped out"
+	echo "pages out $(($(vmstat_counter pswpout) - before)), in $(vmstat_counter pswpin)"
 	swapoff "${DEV}0"
 	umount "$WORK/inner"
 	mount "${DEV}1" "$WORK/inner"
 	for name in a b c d; do
-		same "$(checksum "$WORK/inner/$name")" "$sum" "$name"
+		expect_equal "$(checksum "$WORK/inner/$name")" "$sum" "$name"
 	done
 	umount "$WORK/inner"
-	[[ $DRIVER == loop ]] ||
-		same "$(awk '$1 == "errors" { print $2 }' "$DEBUGFS"/rust_loop/"${PREFIX}"[01]/summary | xargs)" \
-			"0 0" "errors"
+	if [[ $DRIVER == rust_loop ]]; then
+		expect_equal "$(summary_field "${DEV}0" errors)" 0 "errors of the swap device"
+		expect_equal "$(summary_field "${DEV}1" errors)" 0 "errors of the other device"
+	fi
 	detach "${DEV}0"
 	detach "${DEV}1"
 }
@@ -104,16 +91,16 @@ nothing_old() {
 	load_driver max_loop=8
 	dmsetup create slow --table "0 8192 delay /dev/vdc 0 0 /dev/vdc 0 150"
 	udevadm settle
-	defer "wait_until 10 dmsetup remove slow 2>/dev/null"
+	defer remove_mapping slow
 	attach "${DEV}0" --direct-io=off /dev/mapper/slow
 	mkswap -q "${DEV}0"
 	swapon "${DEV}0"
-	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
+	defer swapoff_quietly "${DEV}0"
 	make_cgroup swapped
 	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
 	# Nor must it stay for later readers of the device.
 	dd if="${DEV}0" of="$WORK/seen" bs=64k iflag=direct status=none
-	defer 'rm -f "$WORK/seen"'
+	defer rm -f "$WORK/seen"
 	dd if=/dev/mapper/slow bs=64k iflag=direct status=none | cmp - "$WORK/seen"
 	swapoff "${DEV}0"
 	detach "${DEV}0"
@@ -128,7 +115,7 @@ beside_data() {
 	TEST_DIR=1 TEST_DEV=1 QA_CHECK_FS=1 mkfs.xfs -q -f /dev/vdc
 	mkdir -p "$WORK/xfs"
 	mount /dev/vdc "$WORK/xfs"
-	defer 'umount "$WORK/xfs"'
+	defer umount "$WORK/xfs"
 	dd if=/dev/zero of="$WORK/xfs/image" bs=1M count=16 conv=fsync status=none
 	sfdisk -q "$WORK/xfs/image" <<-'TABLE'
 		start=2048, size=8192
@@ -138,11 +125,11 @@ beside_data() {
 	udevadm settle
 	mkswap -q "${DEV}0p1"
 	swapon "${DEV}0p1"
-	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0p1"
+	defer swapoff_quietly "${DEV}0p1"
 	make_cgroup swapped
 	while dd if=/dev/zero of="${DEV}0p2" bs=64k count=64 oflag=direct status=none; do :; done &
 	writer=$!
-	defer "kill $writer 2>/dev/null; wait $writer 2>/dev/null || true"
+	defer stop_process "$writer"
 	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0p1" "$CGROUP/swapped" 256 3
 	kill "$writer"
 	wait "$writer" 2>/dev/null || true
@@ -150,9 +137,9 @@ beside_data() {
 	detach "${DEV}0"
 }
 
-it "nothing old comes back" nothing_old
-it "beside data in the page cache, xfs" beside_data
-it "buffered, swap on a disk" squeezed off /dev/vdc
-it "direct, swap in a file" squeezed on "$WORK/fs/swap"
+test_case "nothing old comes back" nothing_old
+test_case "beside data in the page cache, xfs" beside_data
+test_case "buffered, swap on a disk" squeezed off /dev/vdc
+test_case "direct, swap in a file" squeezed on "$WORK/fs/swap"
 
-run
+run_cases

@@ -21,7 +21,7 @@ swap_on() {
 	mkswap -q "${DEV}0"
 	sync "${DEV}0" "$WORK/fs/swap"
 	swapon "${@:2}" "${DEV}0"
-	defer "! grep -q ${DEV}0 /proc/swaps || swapoff ${DEV}0"
+	defer swapoff_quietly "${DEV}0"
 }
 
 swap_off() {
@@ -29,33 +29,9 @@ swap_off() {
 	detach "${DEV}0"
 }
 
-counter() {
-	awk -v name="$1" '$1 == name { print $2 }' /proc/vmstat
-}
-
 # sectors_below FIELD: 3 is what was read, 7 what was written.
 sectors_below() {
 	awk -v field="$1" '{ print $field }' /sys/block/vdb/stat
-}
-
-reserve() {
-	awk '$1 == "reserve" { print $2 }' "$DEBUGFS/rust_loop/${PREFIX}0/summary"
-}
-
-# page_out PAGES: to blocks of swap that were not used before, as none is given back.
-page_out() {
-	python3 -IS -c 'import mmap, os, sys
-size = int(sys.argv[1]) * mmap.PAGESIZE
-memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-for page in range(0, size, mmap.PAGESIZE):
-    memory[page : page + 8] = page.to_bytes(8, "little", signed=False)
-    memory[page + 8] = 1
-memory.madvise(21)  # MADV_PAGEOUT
-def writeback():
-    with open("/proc/vmstat") as lines:
-        return any(line.split() != ["nr_writeback", "0"] and line.startswith("nr_writeback ") for line in lines)
-while writeback():
-    pass' "$1"
 }
 
 # nothing_more MODE SYNC: SYNC is an option of dd.
@@ -67,21 +43,34 @@ nothing_more() {
 	make_cgroup swapped
 	echo "${LIMIT}M" >"$CGROUP/swapped/memory.max"
 	dd if=/dev/zero of="$WORK/fs/swap" bs=1M count=96 status=none ${2:+"$2"}
-	defer 'rm -f "$WORK/fs/swap"'
+	defer rm -f "$WORK/fs/swap"
 	swap_on "$1"
-	out=$(counter pswpout) in=$(counter pswpin)
+	out=$(vmstat_counter pswpout) in=$(vmstat_counter pswpin)
 	read=$(sectors_below 3)
 	in_cgroup swapped "$PROGRAMS/hog.py" "$HOG" 3 >/dev/null
-	out=$(($(counter pswpout) - out)) in=$(($(counter pswpin) - in))
+	out=$(($(vmstat_counter pswpout) - out)) in=$(($(vmstat_counter pswpin) - in))
 	read=$((($(sectors_below 3) - read) / 8))
-	tell "pages out $out, in $in; the disk read $read"
+	report "pages out $out, in $in; the disk read $read"
 	((in > 1024)) || fail "hardly anything came back from swap"
 	((100 * read <= 110 * in)) || fail "the disk read $read pages for $in"
-	same "$(awk '$1 == "oom_kill" { print $2 }' "$CGROUP/swapped/memory.events")" 0 "OOM kills"
+	expect_equal "$(awk '$1 == "oom_kill" { print $2 }' "$CGROUP/swapped/memory.events")" 0 "OOM kills"
 	swap_off
 }
 
-# uses_reserve yes|no FILE-COMMAND [SWAPON-OPTION...]
+# The files for swap, of 96 MiB.
+written_file() {
+	dd if=/dev/zero of="$1" bs=1M count=96 status=none
+}
+
+allocated_file() {
+	fallocate -l 96M "$1"
+}
+
+sparse_file() {
+	truncate -s 96M "$1"
+}
+
+# uses_reserve yes|no KIND [SWAPON-OPTION...]: KIND of file.
 uses_reserve() {
 	local before mode out used
 	need_rust_loop
@@ -89,34 +78,29 @@ uses_reserve() {
 	mount_disk
 	for mode in on off; do
 		rm -f "$WORK/fs/swap"
-		eval "$2"
+		"$2" "$WORK/fs/swap"
 		sync "$WORK/fs/swap"
 		swap_on "$mode" "${@:3}"
-		before=$(reserve) used=no
-		out=$(counter pswpout)
-		page_out 1024
-		out=$(($(counter pswpout) - out))
+		before=$(summary_field "${DEV}0" reserve) used=no
+		out=$(vmstat_counter pswpout)
+		"$PROGRAMS/swap_out.py" 1024
+		out=$(($(vmstat_counter pswpout) - out))
 		((out >= 512)) || fail "hardly anything was swapped out: $out pages"
-		(($(reserve) == before)) || used=yes
-		same "$used" "$1" "use of the reserves, direct I/O $mode"
+		(($(summary_field "${DEV}0" reserve) == before)) || used=yes
+		expect_equal "$used" "$1" "use of the reserves, direct I/O $mode"
 		swap_off
 	done
 	rm "$WORK/fs/swap"
 }
 
-it "the disk reads what is swapped in and no more, buffered, file just written" nothing_more off
-it "the disk reads what is swapped in and no more, buffered, file synced" nothing_more off conv=fsync
-it "the disk reads what is swapped in and no more, direct, file synced" nothing_more on conv=fsync
-# shellcheck disable=SC2016 # they expand later
-{
-	it "a written file takes swap with the memory reserves" uses_reserve yes \
-		'dd if=/dev/zero of=$WORK/fs/swap bs=1M count=96 status=none'
-	it "an allocated file takes swap without them where it was never written" uses_reserve no \
-		'fallocate -l 96M "$WORK/fs/swap"'
-	it "a file with holes takes swap without them" uses_reserve no \
-		'truncate -s 96M "$WORK/fs/swap"'
-	it "a file that was discarded takes swap without them" uses_reserve no \
-		'dd if=/dev/zero of=$WORK/fs/swap bs=1M count=96 status=none' --discard=once
-}
+test_case "the disk reads what is swapped in and no more, buffered, file just written" nothing_more off
+test_case "the disk reads what is swapped in and no more, buffered, file synced" nothing_more off conv=fsync
+test_case "the disk reads what is swapped in and no more, direct, file synced" nothing_more on conv=fsync
+test_case "a written file takes swap with the memory reserves" uses_reserve yes written_file
+test_case "an allocated file takes swap without them where it was never written" \
+	uses_reserve no allocated_file
+test_case "a file with holes takes swap without them" uses_reserve no sparse_file
+test_case "a file that was discarded takes swap without them" \
+	uses_reserve no written_file --discard=once
 
-run
+run_cases

@@ -29,11 +29,7 @@ once() {
 	mkswap -q "$1"
 	swapon "$1"
 	start=$(date +%s%N)
-	in_cgroup swapped timeout "$PATIENCE" python3 -IS -c 'import sys
-memory = bytearray(int(sys.argv[1]) << 20)
-for i in range(0, len(memory), 4096):
-    memory[i] = i >> 12 & 255
-sys.exit(any(memory[i] != i >> 12 & 255 for i in range(0, len(memory), 4096)))' "$4" ||
+	in_cgroup swapped timeout "$PATIENCE" "$PROGRAMS/use_memory.py" "$4" ||
 		(($? != 1)) || fail "memory came back from swap as something else"
 	end=$(date +%s%N)
 	echo "$(((end - start) / 1000000))" \
@@ -41,10 +37,6 @@ sys.exit(any(memory[i] != i >> 12 & 255 for i in range(0, len(memory), 4096)))' 
 	swapoff "$1"
 	losetup -d "$1"
 	remove_cgroup swapped
-}
-
-median() {
-	printf '%s\n' "$@" | sort -n | sed -n "$((($# + 1) / 2))p"
 }
 
 # not_slower MODE SYNC MIB
@@ -61,7 +53,7 @@ not_slower() {
 		read -r ms kills <<<"$(once "${DEV}0" "$@")"
 		ours+=("$ms") killed[1]=$((killed[1] + kills))
 	done
-	tell "C driver: ${theirs[*]} ms; this one: ${ours[*]} ms; OOM kills ${killed[*]}"
+	report "C driver: ${theirs[*]} ms; this one: ${ours[*]} ms; OOM kills ${killed[*]}"
 	((killed[1] <= killed[0])) || fail "${killed[1]} OOM kills, C driver ${killed[0]}"
 	((100 * $(median "${ours[@]}") <= MOST_PERCENT * $(median "${theirs[@]}"))) ||
 		fail "slower than the C driver"
@@ -69,9 +61,9 @@ not_slower() {
 
 for mib in 180 300; do
 	for mode in off on; do
-		it "$mib MiB, direct I/O $mode, file just written" not_slower "$mode" "" "$mib"
-		it "$mib MiB, direct I/O $mode, file synced" not_slower "$mode" conv=fsync "$mib"
+		test_case "$mib MiB, direct I/O $mode, file just written" not_slower "$mode" "" "$mib"
+		test_case "$mib MiB, direct I/O $mode, file synced" not_slower "$mode" conv=fsync "$mib"
 	done
 done
 
-run
+run_cases

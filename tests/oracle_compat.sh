@@ -13,13 +13,13 @@ WORD_SIZE=32
 export SEED=${SEED:-200000}
 if [[ $KERNEL == debug ]]; then
 	export STEPS=${STEPS:-500}
-	it "unbound" on_tmpfs systematic exclusive-unbound
+	test_case "unbound" on_tmpfs systematic exclusive-unbound
 else
 	export STEPS=${STEPS:-4000}
-	it "unbound" on_tmpfs systematic 'unbound'
-	it "bound" on_tmpfs systematic 'bound'
+	test_case "unbound" on_tmpfs systematic 'unbound'
+	test_case "bound" on_tmpfs systematic 'bound'
 fi
-it "random sequences" on_tmpfs random
-it "the C driver unloads" c_driver_unloads
+test_case "random sequences" on_tmpfs random
+test_case "the C driver unloads" c_driver_unloads
 
-run
+run_cases

@@ -12,16 +12,16 @@ TESTS=$(cd "$(dirname "$0")" && pwd)
 
 # On the debug kernel only some: it is ten times slower.
 if [[ $KERNEL == debug ]]; then
-	it "bound" on_tmpfs systematic offset
+	test_case "bound" on_tmpfs systematic offset
 else
-	it "unbound" on_tmpfs systematic '*unbound'
-	it "bound" on_tmpfs systematic 'bound*'
-	it "going away" on_tmpfs systematic '@(autoclear|rundown)'
-	it "stacked" on_tmpfs systematic 'stack*'
-	it "held" on_tmpfs systematic 'exclusive-o*'
-	it "partitions" on_tmpfs systematic '*part*'
-	it "settings" on_tmpfs systematic '@(offset|direct|large-blocks)'
+	test_case "unbound" on_tmpfs systematic '*unbound'
+	test_case "bound" on_tmpfs systematic 'bound*'
+	test_case "going away" on_tmpfs systematic '@(autoclear|rundown)'
+	test_case "stacked" on_tmpfs systematic 'stack*'
+	test_case "held" on_tmpfs systematic 'exclusive-o*'
+	test_case "partitions" on_tmpfs systematic '*part*'
+	test_case "settings" on_tmpfs systematic '@(offset|direct|large-blocks)'
 fi
-it "the C driver unloads" c_driver_unloads
+test_case "the C driver unloads" c_driver_unloads
 
-run
+run_cases

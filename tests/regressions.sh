@@ -7,6 +7,7 @@
 # Documentation/testing.md says where the tests of the others are.
 
 . "$(dirname "$0")/lib.sh"
+need_loopctl
 
 setup() {
 	ensure_driver
@@ -19,21 +20,12 @@ nowait() {
 	setup
 	attach "${DEV}0" "$WORK/image"
 	echo 3 >/proc/sys/vm/drop_caches
-	python3 -S - "${DEV}0" "$WORK/image" <<-'PYTHON'
-		import mmap, os, sys
-		device = os.open(sys.argv[1], os.O_RDWR | os.O_DIRECT)
-		buffer = mmap.mmap(-1, 65536)
-		with open(sys.argv[2], "rb") as image:
-		    wanted = image.read()
-		for offset in range(0, 1 << 20, 65536):
-		    # The block layer itself may have no tag at once: EAGAIN on the call.
-		    got = os.preadv(device, [buffer], offset, os.RWF_NOWAIT)
-		    if got != 65536 or buffer[:] != wanted[offset:offset + 65536]:
-		        sys.exit(f"{got} bytes at {offset}")
-		    if os.pwritev(device, [buffer], offset, os.RWF_NOWAIT) != 65536:
-		        sys.exit(f"short write at {offset}")
-	PYTHON
+	"$PROGRAMS/nowait.py" "${DEV}0" "$WORK/image"
 	detach "${DEV}0"
+}
+
+thaw() {
+	fsfreeze -u "$1" 2>/dev/null
 }
 
 # Writes take part in freezing the filesystem below: they wait, are not lost, and
@@ -44,10 +36,10 @@ freeze() {
 	truncate -s 8M "$WORK/fs/image"
 	attach "${DEV}0" "$WORK/fs/image"
 	fsfreeze -f "$WORK/fs"
-	defer 'fsfreeze -u "$WORK/fs" 2>/dev/null'
+	defer thaw "$WORK/fs"
 	dd if="$WORK/image" of="${DEV}0" bs=64K oflag=direct status=none &
 	local writer=$!
-	wait_until 10 is_running "${DEV}0" || fail "no write is under way"
+	wait_until 10 has_inflight "${DEV}0" || fail "no write is under way"
 	kill -0 "$writer" || fail "the write did not wait"
 	fsfreeze -u "$WORK/fs"
 	wait "$writer"
@@ -69,19 +61,15 @@ freeze_discard() {
 	sync "$WORK/fs/image"
 	attach "${DEV}0" "$WORK/fs/image"
 	fsfreeze -f "$WORK/fs"
-	defer 'fsfreeze -u "$WORK/fs" 2>/dev/null'
+	defer thaw "$WORK/fs"
 	blkdiscard -o 1M -l 1M "${DEV}0" &
 	local discard=$!
-	wait_until 10 is_running "${DEV}0" || fail "no discard is under way"
+	wait_until 10 has_inflight "${DEV}0" || fail "no discard is under way"
 	kill -0 "$discard" || fail "the discard did not wait"
 	fsfreeze -u "$WORK/fs"
 	wait "$discard"
 	dd if="${DEV}0" bs=1M skip=1 count=1 iflag=direct status=none | cmp -n 1048576 - /dev/zero
 	detach "${DEV}0"
-}
-
-is_running() {
-	[[ $(sysfs_attr "$1" inflight) =~ [1-9] ]]
 }
 
 # Direct I/O to a disk with large blocks needs as large ones.
@@ -90,15 +78,15 @@ direct_io_alignment() {
 	local below=/dev/large
 	null_disk large 16 blocksize=4096
 	attach "${DEV}0" "$below"
-	expect EINVAL loopctl raw "${DEV}0" 0x4C08 1
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 dio
+	expect loopctl set-direct-io "${DEV}0" 1 = EINVAL
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 0 dio
 	detach "${DEV}0"
 	attach "${DEV}0" --direct-io=on "$below"
-	same "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 4096 "block size"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 dio
+	expect_equal "$(sysfs_attr "${DEV}0" queue/logical_block_size)" 4096 "block size"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 dio
 	dd if="$WORK/image" of="${DEV}0" bs=4K oflag=direct status=none
-	expect ok loopctl raw "${DEV}0" 0x4C09 512
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 "dio with small blocks"
+	expect loopctl set-block-size "${DEV}0" 512 = ok
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 0 "dio with small blocks"
 	dd if="${DEV}0" bs=512 count=2048 iflag=direct status=none | cmp - "$WORK/image"
 	detach "${DEV}0"
 }
@@ -114,13 +102,13 @@ memory_alignment() {
 	rm -f "$WORK/disk_made"
 	dmsetup create strict --table "0 $(blockdev --getsz /dev/aligned) log-writes /dev/aligned /dev/vdb"
 	udevadm settle
-	defer 'wait_until 10 dmsetup remove strict 2>/dev/null'
-	same "$(sysfs_attr "$(readlink -f /dev/mapper/strict)" queue/dma_alignment)" 4095 \
+	defer remove_mapping strict
+	expect_equal "$(sysfs_attr "$(readlink -f /dev/mapper/strict)" queue/dma_alignment)" 4095 \
 		"alignment of the disk"
 	mkfs.ext4 -q -F /dev/mapper/strict
 	mkdir -p "$WORK/strict"
 	mount /dev/mapper/strict "$WORK/strict"
-	defer 'umount "$WORK/strict"'
+	defer umount "$WORK/strict"
 	truncate -s 16M "$WORK/strict/image"
 	attach "${DEV}0" --direct-io=off "$WORK/strict/image"
 	dd if="$WORK/image" of="${DEV}0" bs=512 count=64 oflag=direct status=none
@@ -144,21 +132,21 @@ direct_io_off() {
 	cp "$WORK/image" "$WORK/fs/image"
 	# losetup opens the file with O_DIRECT when it is asked for direct I/O.
 	attach "${DEV}0" --direct-io=on "$WORK/fs/image"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 dio
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 dio
 	losetup --direct-io=off "${DEV}0"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 0 "dio, off"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 0 "dio, off"
 	cmp "$WORK/image" "${DEV}0"
 	losetup --direct-io=on "${DEV}0"
-	same "$(sysfs_attr "${DEV}0" loop/dio)" 1 "dio, on again"
+	expect_equal "$(sysfs_attr "${DEV}0" loop/dio)" 1 "dio, on again"
 	dd if="${DEV}0" bs=64K iflag=direct status=none | cmp - "$WORK/image"
 	detach "${DEV}0"
 }
 
-it "a read or write that must not wait" nowait
-it "the filesystem below is frozen" freeze
-it "the filesystem below is frozen, discard" freeze_discard
-it "a disk below that wants aligned memory" memory_alignment
-it "direct I/O to a disk with large blocks" direct_io_alignment_of_our_own
-it "direct I/O turned off on a file opened for it" direct_io_off
+test_case "a read or write that must not wait" nowait
+test_case "the filesystem below is frozen" freeze
+test_case "the filesystem below is frozen, discard" freeze_discard
+test_case "a disk below that wants aligned memory" memory_alignment
+test_case "direct I/O to a disk with large blocks" direct_io_alignment_of_our_own
+test_case "direct I/O turned off on a file opened for it" direct_io_off
 
-run
+run_cases

@@ -18,12 +18,12 @@ suspended() {
 	attach "${DEV}0" --direct-io="$1" /dev/vdb
 	udevadm settle
 	echo freezer >/sys/power/pm_test
-	defer 'echo none >/sys/power/pm_test'
+	defer write_file /sys/power/pm_test none
 	fio --name=s --filename="${DEV}0" --ioengine=libaio --direct=1 --iodepth=16 --rw=randwrite \
 		--bs=4k --size=24M --time_based --runtime=3600 --verify=crc32c --verify_backlog=64 \
 		--verify_fatal=1 --verify_state_save=0 --output="$WORK/fio" &
 	fio=$!
-	defer "kill $fio 2>/dev/null; wait $fio 2>/dev/null"
+	defer stop_process "$fio"
 	for ((i = 0; i < TIMES; i++)); do
 		wait_until 20 does_more || fail "no I/O before time $i"
 		echo freeze >/sys/power/state
@@ -46,7 +46,7 @@ does_more() {
 	((DONE > before + 100))
 }
 
-it "direct I/O" suspended on
-it "buffered I/O" suspended off
+test_case "direct I/O" suspended on
+test_case "buffered I/O" suspended off
 
-run
+run_cases
