@@ -21,9 +21,26 @@ ROUNDS=3 ROUNDS_MAX=25
 B_BLOCKS=65536
 A_FIRST=$B_BLOCKS A_BLOCKS=16384
 
-helper() {
-	"$PROGRAMS/many.py" "$@"
-}
+# The cases. A is so many cgroups, each with so many reads in flight, and is held back
+# by a function hold_HOW with this RATE in bytes per second. B does so many I/Os.
+#
+# name			A's cgroups, depth	how	rate	direct	B's I/O	number	title
+CASE_TABLE="
+read-buffered		1	8	throttle	400000	off	randread	4000	buffered reads are as fast beside a throttled reader
+read-direct		1	8	throttle	400000	on	randread	8000	direct reads are as fast beside a throttled reader
+write-buffered		1	8	throttle	400000	off	randwrite	6000	buffered writes are as fast beside a throttled reader
+write-direct		1	8	throttle	400000	on	randwrite	6000	direct writes are as fast beside a throttled reader
+read-buffered-16	16	4	throttle	100000	off	randread	4000	buffered reads are as fast beside sixteen throttled cgroups
+read-direct-16		16	4	throttle	100000	on	randread	8000	direct reads are as fast beside sixteen throttled cgroups
+read-buffered-weight	1	8	weight		0	off	randread	4000	buffered reads are as fast beside a cgroup of little weight
+read-direct-weight	1	8	weight		0	on	randread	4000	direct reads are as fast beside a cgroup of little weight
+read-direct-frozen	1	8	freeze		400000	on	randread	8000	direct reads are as fast beside a frozen cgroup
+read-buffered-memory	1	8	memory		0	off	randread	4000	buffered reads are as fast beside a cgroup that waits for memory
+"
+
+# What holds A back on either side, same and control: its process group, its device, and
+# the number of requests that it has in flight at least.
+declare -A A_GROUP=() A_DEVICE=() A_LEAST=()
 
 # setup PREFIX [losetup options]: two devices, the second for the control.
 setup() {
@@ -37,8 +54,8 @@ setup() {
 	fi
 	mount_disk
 	if [[ ! -e $WORK/fs/image1 ]]; then
-		helper fill "$WORK/fs/image0" $((A_FIRST + A_BLOCKS))
-		helper fill "$WORK/fs/image1" "$A_BLOCKS" "$A_FIRST"
+		"$PROGRAMS/many.py" fill "$WORK/fs/image0" $((A_FIRST + A_BLOCKS))
+		"$PROGRAMS/many.py" fill "$WORK/fs/image1" "$A_BLOCKS" "$A_FIRST"
 		mount_disk_again
 	fi
 	# An open file keeps the read-ahead that its disk has then.
@@ -51,43 +68,32 @@ setup() {
 	HELD=() FREEZE=
 }
 
-# hold_back PREFIX WHERE COUNT DEPTH BALLAST: cgroups that read from a device of
-# their kind, WHERE is same or control, and are stopped between the rounds.
-hold_back() {
-	local prefix=$1 where=$2 number=0 i names=()
-	[[ $where == same ]] || number=1
+# start_a SIDE DEVICE COUNT DEPTH BALLAST: cgroups that read from the device, and are
+# stopped between the rounds.
+start_a() {
+	local side=$1 i names=()
+	A_DEVICE[$side]=$2
+	A_LEAST[$side]=$(($3 * $4 / 2))
 	for ((i = 0; i < $3; i++)); do
-		make_cgroup "$where$i"
-		names+=("$CGROUP/$where$i")
-		HELD+=("$where$i")
+		make_cgroup "$side$i"
+		names+=("$CGROUP/$side$i")
+		HELD+=("$side$i")
 	done
-	setsid "$PROGRAMS/many.py" hold "/dev/$prefix$number" "$A_FIRST" "$A_BLOCKS" \
-		"$4" "$5" "${names[@]}" &
-	printf -v "${where}_pid" %d $!
-	printf -v "${where}_device" %s "$prefix$number"
-	printf -v "${where}_least" %d $(($3 * $4 / 2))
-	defer stop_process "-$!" KILL
-	wait_until 20 has_under_way "$prefix$number" $(($3 * $4 / 2)) ||
-		fail "nothing reads from $prefix$number"
-	kill -STOP -- -$!
+	setsid "$PROGRAMS/many.py" hold "$2" "$A_FIRST" "$A_BLOCKS" "$4" "$5" "${names[@]}" &
+	A_GROUP[$side]=-$!
+	defer stop_process "${A_GROUP[$side]}" KILL
+	a_is_held_back "$side" 20 || fail "nothing reads from $2"
+	kill -STOP -- "${A_GROUP[$side]}"
 }
 
-under_way() {
-	local counts
-	read -ra counts <"/sys/block/$1/inflight"
-	echo $((counts[0] + counts[1]))
+# a_is_held_back SIDE SECONDS: within that time.
+a_is_held_back() {
+	wait_until "$2" has_inflight "${A_DEVICE[$1]}" "${A_LEAST[$1]}"
 }
 
-has_under_way() {
-	(($(under_way "$1") >= $2))
-}
+# ---- how A is held back -------------------------------------------------------
 
-has_none_under_way() {
-	(($(under_way "$1") == 0))
-}
-
-# limit RATE: bytes per second that A may read.
-limit() {
+hold_throttle() {
 	local name
 	for name in "${HELD[@]}"; do
 		echo "$DISK rbps=$1" >"$CGROUP/$name/io.max"
@@ -95,8 +101,8 @@ limit() {
 }
 
 # A gets what B leaves, and B can take all of it: by its model the disk is slower
-# than it is. A RATE is of no meaning.
-weigh() {
+# than it is.
+hold_weight() {
 	local name model="rbps=400000000 rseqiops=1500 rrandiops=1500"
 	[[ -e $CGROUP/io.cost.qos ]] || skip "the kernel has no iocost"
 	model+=" wbps=400000000 wseqiops=1500 wrandiops=1500"
@@ -109,171 +115,152 @@ weigh() {
 	echo 10000 >"$CGROUP/beta/io.weight"
 }
 
-# A is throttled, so that much is under way when it is frozen.
-freeze() {
-	limit "$1"
+# A is throttled, so that much is in flight when it is frozen.
+hold_freeze() {
+	hold_throttle "$1"
 	FREEZE=1
 }
 
+# A has more memory than it may have, none of which can be taken from it: what it
+# needs more, which is page cache of the backing file, it gets after long waits.
+hold_memory() {
+	local name
+	for name in "${HELD[@]}"; do
+		[[ ! -e $CGROUP/$name/memory.swap.max ]] || echo 0 >"$CGROUP/$name/memory.swap.max"
+		echo 8M >"$CGROUP/$name/memory.high"
+		defer write_file "$CGROUP/$name/memory.high" max
+	done
+}
+
+# freeze_a SIDE 0|1
 freeze_a() {
 	local name
+	[[ -n $FREEZE ]] || return 0
 	for name in "${HELD[@]}"; do
 		[[ $name != "$1"* ]] || echo "$2" >"$CGROUP/$name/cgroup.freeze"
 	done
 }
 
-# run_b DEVICE fio-option...: I/Os per second, and the 99th percentile of their
-# latency in us. The time is for a B that is held up.
+# ---- one round ------------------------------------------------------------------
+
+# run_b DEVICE I/O NUMBER: I/Os per second, and the 99th percentile of their latency
+# in us. The time is for a B that is held up.
 run_b() {
-	local device=$1
-	shift
-	in_cgroup beta fio --name=b --thread --filename="$device" --bs=4k --direct=1 \
-		--ioengine=libaio --iodepth=4 --size="$((B_BLOCKS * 4))k" --runtime=20 \
-		--output-format=terse --terse-version=3 "$@" |
-		awk -F ';' '
-			$5 != 0 { exit 1 }
-			{
-				for (i = 18; i <= NF; i++)
-					if (sub(/^99\.000000%=/, "", $i) && $i + 0 > p99 + 0)
-						p99 = $i
-				print int($8 + $49), int(p99)
-				found = 1
-			}
-			END { exit !found }'
+	local read_iops write_iops read_p99 write_p99
+	in_cgroup beta fio --name=b --thread --filename="$1" --bs=4k --direct=1 --rw="$2" \
+		--number_ios="$3" --ioengine=libaio --iodepth=4 --size="$((B_BLOCKS * 4))k" \
+		--runtime=20 --output-format=json --output="$WORK/b.json"
+	read -r read_iops write_iops read_p99 write_p99 < <("$PROGRAMS/fio_field.py" "$WORK/b.json" \
+		jobs/0/read/iops jobs/0/write/iops \
+		jobs/0/read/clat_ns/percentile/99.000000 jobs/0/write/clat_ns/percentile/99.000000)
+	[[ -n $write_p99 ]] || return 1
+	echo "$((${read_iops%.*} + ${write_iops%.*}))" \
+		"$(((read_p99 > write_p99 ? read_p99 : write_p99) / 1000))"
 }
 
-# one_run PREFIX WHERE fio-option...
+# one_run SIDE DEVICE I/O NUMBER
 one_run() {
-	local prefix=$1 where=$2 pid=$2_pid device=$2_device least=$2_least
-	shift 2
+	local side=$1
+	shift
 	echo 3 >/proc/sys/vm/drop_caches
-	kill -CONT -- "-${!pid}"
-	wait_until 20 has_under_way "${!device}" "${!least}" || fail "A is not held back"
-	[[ -z $FREEZE ]] || freeze_a "$where" 1
-	run_b "/dev/${prefix}0" "$@" >>"$WORK/$where" || fail "B failed"
-	[[ -z $FREEZE ]] || freeze_a "$where" 0
+	kill -CONT -- "${A_GROUP[$side]}"
+	a_is_held_back "$side" 20 || fail "A is not held back"
+	freeze_a "$side" 1
+	run_b "$@" >>"$WORK/$side" || fail "B failed"
+	freeze_a "$side" 0
 	# On a busy machine it may be late to ask for more.
-	wait_until 10 has_under_way "${!device}" "${!least}" || fail "A was not held back to the end"
-	kill -STOP -- "-${!pid}"
-	wait_until 20 has_none_under_way "${!device}" || fail "what A has started does not end"
+	a_is_held_back "$side" 10 || fail "A was not held back to the end"
+	kill -STOP -- "${A_GROUP[$side]}"
+	wait_until 20 has_none_inflight "${A_DEVICE[$side]}" || fail "what A has started does not end"
 }
 
-# median WHERE FIELD
-median() {
-	sort -n -k "$2,$2" "$WORK/$1" | awk -v field="$2" '
-		{ value[NR] = $field }
-		END { print value[int((NR + 1) / 2)] }'
+# ---- results ----------------------------------------------------------------------
+
+# values SIDE IOPS|P99: of all rounds.
+values() {
+	local iops p99
+	while read -r iops p99; do
+		if [[ $2 == IOPS ]]; then
+			echo "$iops"
+		else
+			echo "$p99"
+		fi
+	done <"$WORK/$1"
 }
 
-least_and_most() {
-	sort -n -k "$2,$2" "$WORK/$1" | awk -v field="$2" '
-		NR == 1 { least = $field }
-		END { print least "-" $field }'
+# median_of SIDE IOPS|P99
+median_of() {
+	# shellcheck disable=SC2046 # words
+	median $(values "$1" "$2")
+}
+
+# range_of SIDE: of the I/Os per second.
+range_of() {
+	values "$1" IOPS | sort -n | sed -n '1p;$p' | paste -sd -
 }
 
 # No number of rounds would help.
-held_up() {
-	(($(median same 1) * 2 < $(median control 1)))
+is_held_up() {
+	(($(median_of same IOPS) * 2 < $(median_of control IOPS)))
 }
 
-isolated() {
-	(($(median same 1) * 100 >= $(median control 1) * SPEED &&
-	  $(median same 2) * 100 <= $(median control 2) * LATENCY))
+is_isolated() {
+	(($(median_of same IOPS) * 100 >= $(median_of control IOPS) * SPEED &&
+	  $(median_of same P99) * 100 <= $(median_of control P99) * LATENCY))
 }
 
-# compare PREFIX WHAT fio-option...: as many rounds as it takes.
-compare() {
-	local prefix=$1 what=$2 round most=$ROUNDS_MAX
-	shift 2
-	[[ $prefix == rloop ]] || most=$ROUNDS
-	rm -f "$WORK/same" "$WORK/control"
-	for ((round = 1; round <= most; round++)); do
-		one_run "$prefix" control "$@"
-		one_run "$prefix" same "$@"
-		((round < ROUNDS)) || { ! isolated && ! held_up; } || break
-	done
-	row "$prefix" "$what"
-	[[ $prefix == loop ]] || isolated || fail "B is slower beside A, see above"
-}
-
+# row DRIVER NAME
 row() {
 	local same control same99 control99
-	same=$(median same 1) control=$(median control 1)
-	same99=$(median same 2) control99=$(median control 2)
-	[[ -e $WORK/table ]] || printf '%-9s %-28s %6s %8s %5s %7s %8s %5s  %s\n' \
-		driver workload IOPS control ratio "p99 us" control ratio "rounds, IOPS from-to" \
+	same=$(median_of same IOPS) control=$(median_of control IOPS)
+	same99=$(median_of same P99) control99=$(median_of control P99)
+	[[ -e $WORK/table ]] || printf '%-9s %-21s %6s %8s %5s %7s %8s %5s  %s\n' \
+		driver case IOPS control ratio "p99 us" control ratio "rounds, IOPS from-to" \
 		>"$WORK/table"
-	printf '%-9s %-28s %6d %8d  %d.%02d %7d %8d  %d.%02d  %2d  %s, control %s\n' \
+	printf '%-9s %-21s %6d %8d  %d.%02d %7d %8d  %d.%02d  %2d  %s, control %s\n' \
 		"${1/#rloop/rust_loop}" "$2" "$same" "$control" \
 		$((same / control)) $((same * 100 / control % 100)) "$same99" "$control99" \
 		$((same99 / control99)) $((same99 * 100 / control99 % 100)) \
-		"$(wc -l <"$WORK/same")" "$(least_and_most same 1)" "$(least_and_most control 1)" |
-		tee -a "$WORK/table" >"$WORK/told"
+		"$(wc -l <"$WORK/same")" "$(range_of same)" "$(range_of control)" |
+		tee -a "$WORK/table" >"$WORK/report"
 }
 
 table() {
-	cat "$WORK/table" >"$WORK/told"
+	cat "$WORK/table" >"$WORK/report"
 }
 
-# beside PREFIX WHAT COUNT DEPTH HOW RATE DIRECT fio-option...: A is COUNT cgroups.
-beside() {
-	local prefix=$1 what=$2 count=$3 depth=$4 how=$5 rate=$6 direct=$7
-	shift 7
+# compare PREFIX NAME COUNT DEPTH HOW RATE DIRECT I/O NUMBER: a line of the table, for
+# one driver, in as many rounds as it takes.
+compare() {
+	local prefix=$1 name=$2 count=$3 depth=$4 how=$5 rate=$6 direct=$7 round most=$ROUNDS_MAX
+	local ballast=0 device=/dev/${1}0 side
+	[[ $how != memory ]] || ballast=24
+	[[ $prefix == rloop ]] || most=$ROUNDS
 	setup "$prefix" --direct-io="$direct"
-	hold_back "$prefix" same "$count" "$depth" 0
-	hold_back "$prefix" control "$count" "$depth" 0
-	"$how" "$rate"
-	compare "$prefix" "$what" "$@"
-}
-
-each() {
-	local read=--rw=randread write=--rw=randwrite
-	case $2 in
-	0) beside "$1" "read, buffered" 1 8 limit 400000 off "$read" --number_ios=4000 ;;
-	1) beside "$1" "read, direct" 1 8 limit 400000 on "$read" --number_ios=8000 ;;
-	2) beside "$1" "write, buffered" 1 8 limit 400000 off "$write" --number_ios=6000 ;;
-	3) beside "$1" "write, direct" 1 8 limit 400000 on "$write" --number_ios=6000 ;;
-	4) beside "$1" "read, buffered, 16 A" 16 4 limit 100000 off "$read" --number_ios=4000 ;;
-	5) beside "$1" "read, direct, 16 A" 16 4 limit 100000 on "$read" --number_ios=8000 ;;
-	6) beside "$1" "read, buffered, A io.weight" 1 8 weigh 0 off "$read" --number_ios=4000 ;;
-	7) beside "$1" "read, direct, A io.weight" 1 8 weigh 0 on "$read" --number_ios=4000 ;;
-	8) beside "$1" "read, direct, A frozen" 1 8 freeze 400000 on "$read" --number_ios=8000 ;;
-	9) memory_high "$1" ;;
-	esac
-}
-
-# A has more memory than it may have, none of which can be taken from it: what it
-# needs more, which is page cache of the backing file, it gets after long waits.
-memory_high() {
-	local where
-	setup "$1"
-	hold_back "$1" same 1 8 24
-	hold_back "$1" control 1 8 24
-	for where in same0 control0; do
-		[[ ! -e $CGROUP/$where/memory.swap.max ]] || echo 0 >"$CGROUP/$where/memory.swap.max"
-		echo 8M >"$CGROUP/$where/memory.high"
-		defer write_file "$CGROUP/$where/memory.high" max
+	start_a same "/dev/${prefix}0" "$count" "$depth" "$ballast"
+	start_a control "/dev/${prefix}1" "$count" "$depth" "$ballast"
+	"hold_$how" "$rate"
+	rm -f "$WORK/same" "$WORK/control"
+	for ((round = 1; round <= most; round++)); do
+		one_run control "$device" "$8" "$9"
+		one_run same "$device" "$8" "$9"
+		((round < ROUNDS)) || { ! is_isolated && ! is_held_up; } || break
 	done
-	compare "$1" "read, buffered, A memory.high" --rw=randread --number_ios=4000
-	for where in same0 control0; do
-		(($(awk '$1 == "high" { print $2 }' "$CGROUP/$where/memory.events") > 0)) ||
-			fail "memory.high had no effect"
+	row "$prefix" "$name"
+	[[ $prefix == loop ]] || is_isolated || fail "B is slower beside A, see above"
+	[[ $how == memory ]] || return 0
+	for side in "${HELD[@]}"; do
+		(($(memory_event "$side" high) > 0)) || fail "memory.high had no effect"
 	done
 }
 
 # What loop.ko does is for comparison, and cannot fail for being slow.
 for prefix in rloop loop; do
 	[[ $prefix == loop || $DRIVER == rust_loop ]] || continue
-	test_case "$prefix: reads beside a throttled reader, buffered" each "$prefix" 0
-	test_case "$prefix: reads beside a throttled reader, direct" each "$prefix" 1
-	test_case "$prefix: writes beside a throttled reader, buffered" each "$prefix" 2
-	test_case "$prefix: writes beside a throttled reader, direct" each "$prefix" 3
-	test_case "$prefix: beside sixteen that are throttled, buffered" each "$prefix" 4
-	test_case "$prefix: beside sixteen that are throttled, direct" each "$prefix" 5
-	test_case "$prefix: beside one of little weight, buffered" each "$prefix" 6
-	test_case "$prefix: beside one of little weight, direct" each "$prefix" 7
-	test_case "$prefix: beside one that is frozen" each "$prefix" 8
-	test_case "$prefix: beside one that waits for memory" each "$prefix" 9
+	while read -r name count depth how rate direct io number title; do
+		[[ -z $name ]] || test_case "$prefix: $title" \
+			compare "$prefix" "$name" "$count" "$depth" "$how" "$rate" "$direct" "$io" "$number"
+	done <<<"$CASE_TABLE"
 done
 test_case "all of them in a table" table
 
