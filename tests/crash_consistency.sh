@@ -17,39 +17,19 @@
 # Environment: CYCLES, LOADS, LONGEST (milliseconds to live after every load had
 # something acknowledged), SEED, and DRIVER, KERNEL as for other tests.
 
-TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
-PATH=$PATH:/usr/sbin:/sbin
-DRIVER=${DRIVER:-rust_loop}
-KERNEL=${KERNEL:-stock}
+. "$(dirname "$0")/lib-host.sh"
+
 CYCLES=${CYCLES:-2}
 LONGEST=${LONGEST:-2500}
 SEED=${SEED:-$((RANDOM + 1))}
 read -ra LOADS <<<"${LOADS:-sync-buffered sync-direct fua-buffered fua-direct ext4-buffered ext4-direct control-direct}"
-PREFIX=loop
-[[ $DRIVER == loop ]] || PREFIX=rloop
 # One boot in so many is killed whatever it is doing, while it verifies for example.
 EARLY_ONE=8
 
-die() {
-	echo "Bail out! $*"
-	exit 1
-}
+need_number CYCLES LONGEST SEED
 
-cleanup() {
+at_exit() {
 	[[ -z ${VM:-} ]] || kill "$VM" 2>/dev/null
-	if [[ -n ${KEEP:-} ]]; then
-		echo "# disks and logs are in $WORK"
-	else
-		rm -rf "$WORK"
-	fi
-}
-
-for name in CYCLES LONGEST SEED; do
-	[[ ${!name} =~ ^[1-9][0-9]*$ ]] || die "$name takes a number from 1, not '${!name}'"
-done
-
-now() {
-	echo "$((${EPOCHREALTIME/[.,]/} / 1000))"
 }
 
 # ---- disks ----------------------------------------------------------------
@@ -81,7 +61,7 @@ overlay_commit() {
 for_each_load() {
 	local load
 	for load in "${LOADS[@]}"; do
-		"$1" "$load" || die "$1 $load"
+		"$1" "$load" || bail_out "$1 $load"
 	done
 }
 
@@ -147,8 +127,8 @@ never() {
 # guest_lives MS: the same for some time. What has come of a line is in REST.
 guest_lives() {
 	local line left end
-	end=$(($(now) + $1))
-	while left=$((end - $(now))) && ((left > 0)); do
+	end=$(($(now_ms) + $1))
+	while left=$((end - $(now_ms))) && ((left > 0)); do
 		printf -v left '%d.%03d' $((left / 1000)) $((left % 1000))
 		if IFS= read -r -t "$left" -u "$OUT" line; then
 			count_line "$REST$line"
@@ -172,14 +152,14 @@ guest_end() {
 # complain: why the last guest is not what it should have been.
 complain() {
 	KEEP=1
-	echo "# scripts/vm exited with $STATUS, seed $SEED"
-	grep '^failed' "$WORK/lines" | sed 's/^/# /'
-	tail -n 20 "$WORK/err" | sed 's/^/# /'
+	report "scripts/vm exited with $STATUS, seed $SEED"
+	grep '^failed' "$WORK/lines" | report_lines
+	tail -n 20 "$WORK/err" | report_lines
 }
 
 # Errors that are no splat: of the filesystems, and of the devices.
 log_errors() {
-	grep -E 'EXT4-fs (error|warning)|I/O error|JBD2: .*(error|recovery failed)' "$WORK/dmesg" | sed 's/^/# /'
+	grep -E 'EXT4-fs (error|warning)|I/O error|JBD2: .*(error|recovery failed)' "$WORK/dmesg" | report_lines
 	((PIPESTATUS[0] == 1)) && return 1
 	return 0
 }
@@ -233,13 +213,13 @@ fsck() {
 }
 
 campaign() {
-	local number mode load text start=$SECONDS
+	local number mode load text unclean='' start=$SECONDS
 	for ((number = 1; number <= CYCLES + 1; number++)); do
 		mode="write"
 		((number <= CYCLES)) || mode=verify
 		cycle "$number" "$mode" || {
 			complain
-			echo "not ok $number guest $number: ${LIVED:-}"
+			result 1 "guest $number finds what was acknowledged: ${LIVED:-}"
 			exit 1
 		}
 		text=
@@ -247,35 +227,28 @@ campaign() {
 			text+=" $load ${COUNT[$load]:-0}"
 			TOTAL[$load]=$((${TOTAL[$load]:-0} + ${COUNT[$load]:-0}))
 		done
-		grep '^verified' "$WORK/lines" | sed 's/^/# /'
-		[[ $mode == verify ]] || echo "# acknowledgements:$text; killed after $LIVED"
+		grep '^verified' "$WORK/lines" | report_lines
+		[[ $mode == verify ]] || report "acknowledgements:$text; killed after $LIVED"
 		if [[ -n $EARLY ]]; then
-			echo "ok $number guest $number is killed early"
+			result 0 "guest $number is killed early"
 		else
-			echo "ok $number guest $number finds what was acknowledged"
+			result 0 "guest $number finds what was acknowledged"
 		fi
 	done
-	text=
 	for load in "${LOADS[@]}"; do
-		fsck "$load" || text+=" $load"
+		fsck "$load" || unclean+=" $load"
 	done
-	[[ -z $text ]] || echo -n "not "
-	echo "ok $number the filesystems below are clean${text:+, but:$text}"
-	echo "# $CYCLES kills in $((SECONDS - start)) s; acknowledgements:$(printf ' %s' "${TOTAL[@]@K}")"
-	[[ -z $text ]]
+	result "$((${#unclean} > 0))" "the filesystems below are clean${unclean:+, but:$unclean}"
+	report "$CYCLES kills in $((SECONDS - start)) s; acknowledgements:$(printf ' %s' "${TOTAL[@]@K}")"
 }
 
-mkdir -p "$TOP/build"
-WORK=$(mktemp -d "$TOP/build/crash.XXXXXX")
-trap cleanup EXIT
-trap 'exit 130' INT TERM HUP
 declare -A TOTAL=()
 RANDOM=$SEED
-echo "TAP version 13"
-echo "# SEED=$SEED"
-QEMU_IMG=$("$TOP/scripts/env" emulator)/qemu-img || die "no emulator"
+report "SEED=$SEED"
+QEMU_IMG=$("$TOP/scripts/env" emulator)/qemu-img || bail_out "no emulator"
 mkdir "$WORK/share"
 : >"$WORK/share/acknowledged"
 for_each_load disk_make
-echo "1..$((CYCLES + 2))"
+plan "$((CYCLES + 2))"
 campaign
+finish
