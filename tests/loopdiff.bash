@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # Common part of the oracle_* tests: both drivers in one guest, and the program
-# that compares them (loopdiff.c). WORD_SIZE=32 chooses the 32-bit one.
+# that compares them (loopdiff/). WORD_SIZE=32 chooses the 32-bit one.
 
 # shellcheck source=tests/lib.sh
 . "$TESTS/lib.sh"
@@ -10,7 +10,7 @@
 [[ $DRIVER == rust_loop ]] || skip_all "it compares both drivers"
 
 LOOPDIFF=$TESTS/../build/tests/loopdiff${WORD_SIZE:+$WORD_SIZE}
-export TABLE=$TESTS/loopdiff.table
+export TABLE=$TESTS/loopdiff.table STATES=$TESTS/loopdiff.states
 
 UDEV='systemd-udevd|\(udev-worker\)'
 

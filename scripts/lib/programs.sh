@@ -2,23 +2,30 @@
 # shellcheck shell=bash
 #
 # Programs that tests need, built before their guests start: build/tests/NAME
-# from tests/NAME.c, and NAME32 for 32 bits. They are static, as the guest has
-# no 32-bit libraries.
+# from all of tests/NAME/*.[ch], and NAME32 for 32 bits. They are static, as the
+# guest has no 32-bit libraries.
+
+PROGRAM_COMPILER=(gcc-14 -static -O2 -Wall -Wextra -Werror)
 
 # program_build NAME: in the top directory of the checkout.
 program_build() {
-	local source=tests/$1.c out=build/tests/$1 lock
+	local out=build/tests/$1 lock status=0
 
 	mkdir -p build/tests
 	# Another check may be building it.
 	exec {lock}>build/tests/.lock
 	flock "$lock"
-	program_compile "$source" "$out" -m64 && program_compile "$source" "${out}32" -m32
+	program_compile "$1" "$out" -m64 && program_compile "$1" "${out}32" -m32 || status=1
 	exec {lock}>&-
+	return "$status"
 }
 
+# program_compile NAME OUT OPTION: not if OUT is of just these files and options.
 program_compile() {
-	[[ $1 -nt $2 ]] || return 0
-	scripts/env run -- gcc-14 "$3" -static -O2 -Wall -Wextra -Werror -o "$2.new" "$1" &&
-		mv "$2.new" "$2"
+	local sources=(tests/"$1"/*.c) key
+
+	key=$(sha256sum tests/"$1"/*.[ch] <<<"${PROGRAM_COMPILER[*]} $3" - | sha256sum | cut -c1-16)
+	[[ ! -x $2 || ! -e $2.key || $(<"$2.key") != "$key" ]] || return 0
+	scripts/env run -- "${PROGRAM_COMPILER[@]}" "$3" -o "$2.new" "${sources[@]}" &&
+		mv "$2.new" "$2" && echo "$key" >"$2.key"
 }
