@@ -129,30 +129,30 @@ exclusive_owner() {
 random_file "$WORK/image" 256K
 uevents_begin
 
-test_case "directory" refused EINVAL /tmp --file-mode ro
-test_case "socket" refused EINVAL socket
-test_case "pipe" refused EINVAL pipe
-test_case "closed file descriptor" refused EBADF closed
-test_case "negative file descriptor" refused EBADF negative
-test_case "O_PATH file descriptor" refused EBADF image --file-mode path
-test_case "character device" refused EINVAL /dev/null
-test_case "file without read_iter" refused EINVAL /proc/self/mem
-test_case "write-only file descriptor" write_only
-test_case "LOOP_SET_FD: directory" set_fd_refused EINVAL /tmp
-test_case "LOOP_SET_FD: closed file descriptor" set_fd_refused EBADF closed
-test_case "unknown flags" refused EINVAL image --flags 0x20
-test_case "a flag that cannot be set" refused EINVAL image --flags 2
-test_case "negative offset" refused EOVERFLOW image --offset -1
-test_case "offset of 2^63" refused EOVERFLOW image --offset 0x8000000000000000
-test_case "negative size limit" refused EOVERFLOW image --sizelimit -4096
-test_case "encryption" refused EINVAL image --encrypt-type 1
-test_case "unknown encryption" refused EINVAL image --encrypt-type 77
-test_case "key longer than its field" refused EINVAL image --key-size 33
-test_case "bad block sizes: errno and state" bad_block_size_errno
-test_case "bad block sizes: uevents go on" bad_block_size
+test_case "a directory is refused with EINVAL" refused EINVAL /tmp --file-mode ro
+test_case "a socket is refused with EINVAL" refused EINVAL socket
+test_case "a pipe is refused with EINVAL" refused EINVAL pipe
+test_case "a closed file descriptor is refused with EBADF" refused EBADF closed
+test_case "a negative file descriptor is refused with EBADF" refused EBADF negative
+test_case "an O_PATH file descriptor is refused with EBADF" refused EBADF image --file-mode path
+test_case "a character device is refused with EINVAL" refused EINVAL /dev/null
+test_case "a file without read_iter is refused with EINVAL" refused EINVAL /proc/self/mem
+test_case "a write-only file descriptor is accepted" write_only
+test_case "LOOP_SET_FD refuses a directory with EINVAL" set_fd_refused EINVAL /tmp
+test_case "LOOP_SET_FD refuses a closed file descriptor with EBADF" set_fd_refused EBADF closed
+test_case "unknown flags are refused with EINVAL" refused EINVAL image --flags 0x20
+test_case "a flag that cannot be set is refused with EINVAL" refused EINVAL image --flags 2
+test_case "a negative offset is refused with EOVERFLOW" refused EOVERFLOW image --offset -1
+test_case "an offset of 2^63 is refused with EOVERFLOW" refused EOVERFLOW image --offset 0x8000000000000000
+test_case "a negative size limit is refused with EOVERFLOW" refused EOVERFLOW image --sizelimit -4096
+test_case "encryption is refused with EINVAL" refused EINVAL image --encrypt-type 1
+test_case "unknown encryption is refused with EINVAL" refused EINVAL image --encrypt-type 77
+test_case "a key longer than its field is refused with EINVAL" refused EINVAL image --key-size 33
+test_case "bad block sizes are refused and leave nothing behind" bad_block_size_errno
+test_case "bad block sizes do not suppress uevents" bad_block_size
 test_case "refused files are released" file_released
-test_case "what is accepted" accepted
-test_case "attached twice" twice
-test_case "held exclusively by another" exclusive_owner
+test_case "memfds, LOOP_SET_FD and flags that can be set are accepted" accepted
+test_case "a second attach fails with EBUSY" twice
+test_case "attaching under an exclusive owner fails with EBUSY" exclusive_owner
 
 run_cases

@@ -168,17 +168,17 @@ no_access() {
 	expect setpriv --reuid 65534 --clear-groups "$PROGRAMS/loopctl.py" control "$CTL" get-free = EACCES
 }
 
-test_case "unbound device" unbound
-test_case "bad pointers" bad_pointers
-test_case "unknown requests" unknown
-test_case "status" status
-test_case "set status" set_status
-test_case "refused set status changes nothing" set_status_refused
-test_case "absurd offsets and limits" absurd_offset
-test_case "flags that can be changed" set_status_flags
-test_case "set status under I/O" changed_under_io
-test_case "without CAP_SYS_ADMIN" not_admin
-test_case "through a read-only handle" read_only_handle
-test_case "without access to the nodes" no_access
+test_case "an unbound device answers ENXIO" unbound
+test_case "bad pointers are refused with EFAULT" bad_pointers
+test_case "unknown requests are refused with EINVAL" unknown
+test_case "LOOP_GET_STATUS64 shows the settings" status
+test_case "LOOP_SET_STATUS64 changes offset, limit and name" set_status
+test_case "a refused LOOP_SET_STATUS64 changes nothing" set_status_refused
+test_case "offsets and limits up to 2^63 - 1 are accepted" absurd_offset
+test_case "LOOP_SET_STATUS64 changes autoclear and no other flag" set_status_flags
+test_case "LOOP_SET_STATUS64 works under I/O" changed_under_io
+test_case "a reader without CAP_SYS_ADMIN changes nothing" not_admin
+test_case "a device attached through a read-only handle is read-only" read_only_handle
+test_case "a user without access to the nodes gets EACCES" no_access
 
 run_cases

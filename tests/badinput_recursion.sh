@@ -75,11 +75,11 @@ race() {
 	detach "${DEV}0"
 }
 
-test_case "on itself" itself
-test_case "on itself by another node" by_another_node
-test_case "on an unbound device" unbound_device
-test_case "on a device being detached" detaching_device
-test_case "on a device above it" mutual
-test_case "stacks that come and go" race
+test_case "a device is not attached to itself" itself
+test_case "a device is not attached to itself by another node" by_another_node
+test_case "a device is not attached to an unbound one" unbound_device
+test_case "a device is not attached to one that is being detached" detaching_device
+test_case "a device is not attached to one above it" mutual
+test_case "stacks come and go at once without a deadlock" race
 
 run_cases

@@ -83,8 +83,8 @@ now_and_then() {
 	detach "${DEV}0"
 }
 
-test_case "part of the disk fails" error
-test_case "writes to part of the disk fail" flakey_writes
-test_case "part of the disk fails now and then" now_and_then
+test_case "just the requests to the failing part of the disk fail" error
+test_case "just the writes to the failing part fail, and old data stay" flakey_writes
+test_case "data of requests that succeed on an unreliable disk are right" now_and_then
 
 run_cases

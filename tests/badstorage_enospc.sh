@@ -98,15 +98,15 @@ filesystem_on_top() {
 	detach "${DEV}0"
 }
 
-test_case "tmpfs full, 4 KiB requests" fills tmpfs bs=4k oflag=direct
-test_case "tmpfs full, 64 KiB requests" fills tmpfs bs=64k oflag=direct
-test_case "ext4 full, 4 KiB requests" fills ext4 bs=4k oflag=direct
-test_case "ext4 full, 64 KiB requests" fills ext4 bs=64k oflag=direct
-test_case "through the page cache: fsync reports it" through_cache tmpfs
+test_case "a full tmpfs is reported as ENOSPC, 4 KiB requests" fills tmpfs bs=4k oflag=direct
+test_case "a full tmpfs is reported as ENOSPC, 64 KiB requests" fills tmpfs bs=64k oflag=direct
+test_case "a full ext4 is reported as ENOSPC, 4 KiB requests" fills ext4 bs=4k oflag=direct
+test_case "a full ext4 is reported as ENOSPC, 64 KiB requests" fills ext4 bs=64k oflag=direct
+test_case "fsync reports what the page cache could not write, tmpfs" through_cache tmpfs
 # These make sure, in other threads, that there is nothing left to be given back.
-test_case "through the page cache, ext4 that discards" through_cache ext4-discard
-test_case "through the page cache, xfs" through_cache xfs
-test_case "a request that fits in part is an error" partial
-test_case "a filesystem on the device learns of it" filesystem_on_top
+test_case "fsync reports what the page cache could not write, ext4 that discards" through_cache ext4-discard
+test_case "fsync reports what the page cache could not write, xfs" through_cache xfs
+test_case "a request that fits in part fails" partial
+test_case "a filesystem on the device is told that the disk is full" filesystem_on_top
 
 run_cases

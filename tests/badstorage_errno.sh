@@ -159,16 +159,16 @@ read_only_since() {
 	detach "${DEV}0"
 }
 
-test_case "what a reader is told" transfer read buffered
-test_case "what a reader is told, with direct I/O" transfer read direct
-test_case "what a writer is told" transfer write buffered
-test_case "what a writer is told, with direct I/O" transfer write direct
-test_case "what is told of a flush" flush
-test_case "what is told of zeroing" zeroing
-test_case "what is told of a discard" discarding
-test_case "what was lost at a change of the mode is told" lost_at_mode_change
-test_case "over its quota a file on xfs is full" quota_xfs oflag=direct
-test_case "over its quota a file on btrfs is full" quota_btrfs oflag=direct
-test_case "a file on ext4 that has become read-only" read_only_since
+test_case "reads fail with an errno of block devices, buffered" transfer read buffered
+test_case "reads fail with an errno of block devices, direct" transfer read direct
+test_case "writes fail with an errno of block devices, buffered" transfer write buffered
+test_case "writes fail with an errno of block devices, direct" transfer write direct
+test_case "a flush fails with an errno of block devices" flush
+test_case "zeroing fails with an errno of block devices, or writes zeroes" zeroing
+test_case "a discard fails with an errno of block devices, or is not done" discarding
+test_case "the next flush reports what was lost at a change of the mode" lost_at_mode_change
+test_case "a file over its quota is reported as ENOSPC, xfs" quota_xfs oflag=direct
+test_case "a file over its quota is reported as ENOSPC, btrfs" quota_btrfs oflag=direct
+test_case "writes to a file on ext4 that has become read-only fail with EIO" read_only_since
 
 run_cases

@@ -181,14 +181,14 @@ file_on_failing_disk() {
 	umount "$WORK/fs"
 }
 
-test_case "reads" reads
-test_case "a read half of which can be read" read_across
-test_case "writes, told by fsync" writes
-test_case "synchronous writes" sync_writes
-test_case "writes that are lost while the mode changes" mode_changes
+test_case "reads of the failing part fail with EIO, others succeed" reads
+test_case "a read half of which can be read fails" read_across
+test_case "fsync reports writes to the failing part, once" writes
+test_case "synchronous writes to the failing part fail with EIO" sync_writes
+test_case "writes that are lost while the mode changes are reported" mode_changes
 test_case "offset and block size stay if the page cache cannot be written back" offset_changes
-test_case "only writes fail" flakey
-test_case "zeroing" discards
-test_case "a file on a failing disk" file_on_failing_disk
+test_case "if only writes fail, reads succeed" flakey
+test_case "zeroing the failing part fails" discards
+test_case "errors of a file on a failing disk are reported" file_on_failing_disk
 
 run_cases

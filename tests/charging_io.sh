@@ -226,18 +226,18 @@ beside_throttled() {
 	detach "${DEV}0"
 }
 
-test_case "what a cgroup reads counts as its own" reads
-test_case "what a cgroup reads counts as its own, direct" reads on
-test_case "what a cgroup writes counts as its own, direct" writes
-test_case "two cgroups at once" at_once
-test_case "io_uring and threads" engines
+test_case "reads of a cgroup count as its own, buffered" reads
+test_case "reads of a cgroup count as its own, direct" reads on
+test_case "writes of a cgroup count as its own, direct" writes
+test_case "the reads of two cgroups at once count as the own of each" at_once
+test_case "reads by io_uring and by threads count as the cgroup's own" engines
 test_case "a limit on bytes holds" limit_bytes
 test_case "a limit on bytes written holds, direct" limit_written
 test_case "a limit on operations holds" limit_operations
-test_case "a cgroup beside a throttled one" beside_throttled off
-test_case "a cgroup beside a throttled one, direct" beside_throttled on
+test_case "a throttled cgroup does not hold up another, buffered" beside_throttled off
+test_case "a throttled cgroup does not hold up another, direct" beside_throttled on
 # The last, since it leaves holes in the file, and reading those is no I/O.
-test_case "what is written back counts as that of who made it dirty, direct" write_back
-test_case "what a removed cgroup has left counts as that of the one above" removed
+test_case "write-back counts as the I/O of the cgroup that made the page dirty, direct" write_back
+test_case "write-back for a removed cgroup counts as the I/O of its parent" removed
 
 run_cases

@@ -115,9 +115,9 @@ references() {
 }
 
 test_case "memory.max holds through the device" limit
-test_case "the one who writes is charged, and nobody else" no_limit
-test_case "page cache of the backing file is charged to who brings it in" page_cache
+test_case "the writing cgroup is charged, and no other" no_limit
+test_case "page cache of the backing file is charged to the cgroup that reads it first" page_cache
 test_case "memory.high holds through the device" high
-test_case "no reference stays behind" references
+test_case "no reference to a cgroup stays behind, also after errors" references
 
 run_cases

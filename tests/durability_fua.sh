@@ -154,13 +154,13 @@ synced() {
 
 [[ $DRIVER == rust_loop ]] || skip_all "the C driver flushes the whole file"
 
-test_case "queue/fua" shown
-test_case "queue/fua where the filesystem is on no device" not_everywhere
-test_case "a FUA write is one, direct" one_write
+test_case "queue/fua is 1 for a writable device" shown
+test_case "queue/fua is 0 if the filesystem is on no device" not_everywhere
+test_case "a FUA write is one on the disk below, direct" one_write
 for mode in on off; do
-	test_case "costs what O_DSYNC on the file does, direct I/O $mode" like_the_file $mode
-	test_case "does not write the rest of the file, direct I/O $mode" only_its_own $mode
-	test_case "fdatasync in a filesystem, direct I/O $mode" synced $mode
+	test_case "a FUA write costs as much as O_DSYNC on the file, direct I/O $mode" like_the_file $mode
+	test_case "a FUA write does not write the rest of the file, direct I/O $mode" only_its_own $mode
+	test_case "fdatasync in a filesystem on the device reaches the disk, direct I/O $mode" synced $mode
 done
 
 run_cases

@@ -36,11 +36,11 @@ not_more() {
 	((100 * now <= MOST_PERCENT * limit)) || fail "$now instructions, recorded are $limit"
 }
 
-test_case "they can be counted" count_all
+test_case "instructions can be counted" count_all
 for name in "null_blk, direct, QD32" "tmpfs read, buffered, QD16" "tmpfs write, buffered, QD16" \
 	"null_blk, direct, QD32, on a busy processor" "null_blk, direct, QD32, 1 cgroups" "null_blk, direct, QD32, 1000 cgroups" \
 	"attach and detach"; do
-	test_case "$name" not_more "$name"
+	test_case "no more instructions than recorded: $name" not_more "$name"
 done
 
 run_cases

@@ -9,6 +9,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$TESTS/deep.bash"
 
-test_case "$LEVELS levels, direct" deep
+test_case "$LEVELS devices on each other keep data, direct" deep
 
 run_cases

@@ -287,36 +287,36 @@ impossible() {
 
 test_case "the backing file is not cached" not_cached
 for kind in ext4 xfs device tmpfs; do
-	test_case "$kind, 4 KiB at random, 16 at once" verify $kind 512 0 --rw=randwrite --bs=4k \
+	test_case "data are right, $kind, 4 KiB at random, 16 at once" verify $kind 512 0 --rw=randwrite --bs=4k \
 		--size=$((amount / 2))M
-	test_case "$kind, mixed sizes to 2 MiB" verify $kind 512 0 --rw=randwrite --bsrange=512-2M \
+	test_case "data are right, $kind, mixed sizes to 2 MiB" verify $kind 512 0 --rw=randwrite --bsrange=512-2M \
 		--blockalign=512
 done
-test_case "blocks of 4 KiB, offset" verify ext4 4096 1M --rw=randwrite --bs=4k --size=$((amount / 4))M
-test_case "offset of one block" verify device 512 512 --rw=write --bsrange=512-64k --blockalign=512
+test_case "data are right with blocks of 4 KiB and an offset" verify ext4 4096 1M --rw=randwrite --bs=4k --size=$((amount / 4))M
+test_case "data are right at an offset of one block" verify device 512 512 --rw=write --bsrange=512-64k --blockalign=512
 for depth in 1 4 128; do
-	test_case "$depth at once" verify ext4 512 0 --rw=randwrite --bs=8k --iodepth=$depth \
+	test_case "data are right, $depth at once" verify ext4 512 0 --rw=randwrite --bs=8k --iodepth=$depth \
 		--size=$((amount / 2))M
 done
-test_case "registered buffers" verify ext4 512 0 --rw=randwrite --bsrange=4k-512k --fixedbufs=1
-test_case "buffers that begin within a page" verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
+test_case "data are right with registered buffers" verify ext4 512 0 --rw=randwrite --bsrange=4k-512k --fixedbufs=1
+test_case "data are right with buffers that begin within a page" verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
 	--iomem_align=512
-test_case "four writers at once" verify ext4 512 0 --rw=randwrite --bs=16k --numjobs=4 \
+test_case "data are right with four writers at once" verify ext4 512 0 --rw=randwrite --bs=16k --numjobs=4 \
 	--size=$((amount / 4))M --offset_increment=12M
-test_case "mixed trims" verify ext4 512 0 --rw=randtrimwrite --bs=4k --size=$((amount / 4))M
-test_case "scattered vectors, discards in between" vectors ext4
-test_case "scattered vectors, split at 28 KiB" vectors xfs 28
-test_case "requests merged from many bios" merged
-test_case "the mode changes under load, ext4" toggled ext4
-test_case "the mode changes under load, device" toggled device
-test_case "the file has been truncated, ext4" truncated ext4
-test_case "the file has been truncated, xfs" truncated xfs
-test_case "the disk below refuses" refused
-test_case "a read that the disk refuses finds what was written past a page cache that is older" stale_refused_read
-test_case "a write that the disk refuses keeps what was written beside it past such a page cache" stale_refused_write
-test_case "turning direct I/O off, reads find what was written past such a page cache" stale_mode_change
+test_case "data are right with trims between writes" verify ext4 512 0 --rw=randtrimwrite --bs=4k --size=$((amount / 4))M
+test_case "data are right with scattered vectors and discards" vectors ext4
+test_case "data are right with scattered vectors, split at 28 KiB" vectors xfs 28
+test_case "data are right in requests merged from many bios" merged
+test_case "data are right while the mode changes under load, ext4" toggled ext4
+test_case "data are right while the mode changes under load, device" toggled device
+test_case "a truncated file is read up to its end, ext4" truncated ext4
+test_case "a truncated file is read up to its end, xfs" truncated xfs
+test_case "requests that the disk below refuses go through its page cache" refused
+test_case "a read that the disk refuses finds newer data than its page cache has" stale_refused_read
+test_case "a write that the disk refuses keeps newer data beside it than its page cache has" stale_refused_write
+test_case "reads after turning direct I/O off find newer data than the page cache has" stale_mode_change
 test_case "the I/O priority is passed on" priority
-test_case "a file that goes through its page cache all the same" journalled
-test_case "no direct I/O on ramfs" impossible
+test_case "data are right in a file that ext4 journals" journalled
+test_case "direct I/O is not switched on for a file on ramfs" impossible
 
 run_cases

@@ -39,17 +39,17 @@ verify_4k() {
 }
 
 for order in write randwrite; do
-	test_case "$order, 512 bytes" verify --rw=$order --bs=512 --size=$((amount * 64))k
-	test_case "$order, 4 KiB" verify --rw=$order --bs=4k --size=$((amount / 2))M
-	test_case "$order, 64 KiB" verify --rw=$order --bs=64k
-	test_case "$order, 1 MiB" verify --rw=$order --bs=1M
+	test_case "data are right, $order, 512 bytes" verify --rw=$order --bs=512 --size=$((amount * 64))k
+	test_case "data are right, $order, 4 KiB" verify --rw=$order --bs=4k --size=$((amount / 2))M
+	test_case "data are right, $order, 64 KiB" verify --rw=$order --bs=64k
+	test_case "data are right, $order, 1 MiB" verify --rw=$order --bs=1M
 done
-test_case "mixed sizes 512 bytes to 1 MiB" verify --rw=randwrite --bsrange=512-1M --blockalign=512
-test_case "mixed trims" verify --rw=randtrimwrite --bs=4k --size=$((amount / 2))M
-test_case "through the page cache with fsync" verify --rw=randwrite --bs=4k \
+test_case "data are right, mixed sizes 512 bytes to 1 MiB" verify --rw=randwrite --bsrange=512-1M --blockalign=512
+test_case "data are right with trims between writes" verify --rw=randtrimwrite --bs=4k --size=$((amount / 2))M
+test_case "data are right through the page cache with fsync" verify --rw=randwrite --bs=4k \
 	--direct=0 --ioengine=psync --iodepth=1 --fsync=64 --size=$((amount / 2))M
-test_case "four writers at once" verify --rw=randwrite --bs=16k --numjobs=4 \
+test_case "data are right with four writers at once" verify --rw=randwrite --bs=16k --numjobs=4 \
 	--size=$((amount / 4))M --offset_increment=16M
-test_case "4 KiB logical blocks" verify_4k
+test_case "data are right with logical blocks of 4 KiB" verify_4k
 
 run_cases

@@ -162,24 +162,24 @@ truncated() {
 	detach "${DEV}0"
 }
 
-test_case "whole file" window 1M 0 0 2048
-test_case "file of an odd size" window 1000001 0 0 1953
-test_case "file smaller than a sector" window 300 0 0 0
-test_case "empty file" empty
-test_case "offset" window 1M 4096 0 2040
-test_case "offset not a multiple of the sector" window 1M 1000 0 2046
-test_case "size limit" window 1M 0 100000 195
-test_case "offset and size limit" window 1M 512 8192 16
-test_case "size limit beyond the end" window 1M 4096 99999999 2040
-test_case "offset beyond the end" window 64K 1048576 0 0
-test_case "whole blocks of 4096 bytes" block_window 1050112 4096 2048
-test_case "whole blocks of 1024 bytes at an odd offset" block_window 1050112 1024 2048 --offset 1000
-test_case "whole blocks within a size limit" block_window 1M 4096 192 --sizelimit 100000
-test_case "whole blocks after a change of size or blocks" blocks_change
-test_case "whole blocks of another file" blocks_of_another_file
+test_case "the whole file is shown" window 1M 0 0 2048
+test_case "whole sectors of a file of an odd size are shown" window 1000001 0 0 1953
+test_case "a file smaller than a sector shows none" window 300 0 0 0
+test_case "an empty file shows no sector" empty
+test_case "the file is shown from an offset on" window 1M 4096 0 2040
+test_case "the file is shown from an offset that is no multiple of a sector" window 1M 1000 0 2046
+test_case "the file is shown up to a size limit" window 1M 0 100000 195
+test_case "the file is shown between an offset and a size limit" window 1M 512 8192 16
+test_case "a size limit beyond the end shows the file to its end" window 1M 4096 99999999 2040
+test_case "an offset beyond the end shows no sector" window 64K 1048576 0 0
+test_case "only whole blocks of 4096 bytes are shown" block_window 1050112 4096 2048
+test_case "only whole blocks of 1024 bytes are shown, at an odd offset" block_window 1050112 1024 2048 --offset 1000
+test_case "only whole blocks within a size limit are shown" block_window 1M 4096 192 --sizelimit 100000
+test_case "only whole blocks are shown after a change of size or blocks" blocks_change
+test_case "LOOP_CHANGE_FD compares whole blocks" blocks_of_another_file
 test_case "writes stay inside the window" write_window
-test_case "read-only attach" read_only
-test_case "read-only backing file descriptor" read_only_file
-test_case "file truncated while attached" truncated
+test_case "a device attached read-only refuses writes" read_only
+test_case "a read-only file descriptor makes the device read-only" read_only_file
+test_case "reads beyond the end of a truncated file fail" truncated
 
 run_cases

@@ -91,13 +91,13 @@ lower_detached() {
 	wait_until 10 is_unbound "${DEV}0" || fail "the lower device is still bound"
 }
 
-test_case "on a disk" on_disk
-test_case "a loop on a loop" stack "${DEV}0" "${DEV}1"
-test_case "four levels" stack "${DEV}0" "${DEV}1" "${DEV}2" "${DEV}3"
-test_case "$LEVELS levels, direct" deep
-test_case "$PREFIX on the C driver's loop" mixed /dev/loop0 "${DEV}0"
-test_case "the C driver's loop on $PREFIX" mixed "${DEV}0" /dev/loop0
-test_case "windows of windows" offset_on_offset
-test_case "lower device detached under the upper one" lower_detached
+test_case "data are right on a disk" on_disk
+test_case "data are right on a device of the same driver" stack "${DEV}0" "${DEV}1"
+test_case "data are right on four levels" stack "${DEV}0" "${DEV}1" "${DEV}2" "${DEV}3"
+test_case "$LEVELS devices on each other keep data, direct" deep
+test_case "data are right on a device of the C driver" mixed /dev/loop0 "${DEV}0"
+test_case "data are right on a device of the C driver on one of this driver" mixed "${DEV}0" /dev/loop0
+test_case "offsets and limits of stacked devices add up" offset_on_offset
+test_case "detach of the lower device waits for the upper one" lower_detached
 
 run_cases

@@ -38,8 +38,8 @@ merged() {
 	detach "${DEV}0"
 }
 
-test_case "scattered vectors, requests of 1280 KiB" scattered 1280
-test_case "scattered vectors, requests split at 28 KiB" scattered 28
-test_case "requests merged from many bios" merged
+test_case "data are right with scattered vectors, requests of 1280 KiB" scattered 1280
+test_case "data are right with scattered vectors, split at 28 KiB" scattered 28
+test_case "data are right in requests merged from many bios" merged
 
 run_cases

@@ -208,11 +208,11 @@ change_under_io() {
 	detach_by_ioctl "${DEV}0"
 }
 
-test_case "content, references" change
-test_case "settings are kept" change_keeps_settings
-test_case "refused" changes_refused
-test_case "partitions" change_rescans
-test_case "direct I/O" change_direct
-test_case "under I/O" change_under_io
+test_case "LOOP_CHANGE_FD shows the new file and releases the old one" change
+test_case "LOOP_CHANGE_FD keeps the settings" change_keeps_settings
+test_case "a refused LOOP_CHANGE_FD changes nothing" changes_refused
+test_case "LOOP_CHANGE_FD scans for partitions if PARTSCAN is set" change_rescans
+test_case "direct I/O follows the new file" change_direct
+test_case "LOOP_CHANGE_FD works under I/O" change_under_io
 
 run_cases

@@ -351,24 +351,24 @@ in_turns() {
 	done
 }
 
-test_case "names and numbers" numbers
-test_case "losetup -f" find_free
-test_case "losetup -f makes a device" find_makes
-test_case "losetup -a, -l, -j" list
-test_case "losetup -d, -D" detach_verbs
-test_case "losetup -c" capacity
-test_case "losetup --direct-io" direct_io
-test_case "losetup -L" no_overlap
-test_case "losetup -P -f" partitions
-test_case "mount -o loop" mount_loop
-test_case "mount -o loop,offset=" mount_offset
-test_case "umount -d" umount_detaches
-test_case "busybox losetup" with_busybox
-test_case "udev's properties and links" links
+test_case "names and numbers are those of loop.ko" numbers
+test_case "losetup -f finds a free device" find_free
+test_case "losetup -f makes a device if none is free" find_makes
+test_case "losetup -a, -l and -j list the devices" list
+test_case "losetup -d and -D detach" detach_verbs
+test_case "losetup -c takes the new size" capacity
+test_case "losetup --direct-io switches the mode" direct_io
+test_case "losetup -L attaches no file twice" no_overlap
+test_case "losetup -P -f shows partitions, and detach removes them" partitions
+test_case "mount -o loop attaches, and umount detaches" mount_loop
+test_case "mount -o loop,offset= mounts the part of the file" mount_offset
+test_case "umount -d detaches" umount_detaches
+test_case "losetup of busybox works" with_busybox
+test_case "udev makes its properties and links" links
 test_case "loop.ko cannot be loaded meanwhile" keeps_out
-test_case "parameter" parameter
-test_case "loop.ko is loaded already" occupied
-test_case "sysfs is the C driver's" like_c
-test_case "in turns with loop.ko" in_turns
+test_case "drop_in is off unless asked for, and cannot be changed later" parameter
+test_case "loading fails and leaves nothing if loop.ko is loaded" occupied
+test_case "sysfs has the attributes and values of the C driver" like_c
+test_case "this driver and loop.ko can be loaded in turns" in_turns
 
 run_cases

@@ -125,10 +125,10 @@ size_is_an_error() {
 
 test_case "a file that root may not look at has its size" size_is_known
 test_case "a file that root may not look at has a status" status_is_known
-test_case "its size is asked again" size_is_asked_again
-test_case "it can be changed for itself" changed
-test_case "it has a discard granularity" granularity_is_known
-test_case "a discard granularity that is none" odd_granularity
-test_case "a size that cannot be told is an error, and nothing changes" size_is_an_error
+test_case "the size of such a file is asked again when settings change" size_is_asked_again
+test_case "such a file can be exchanged for itself" changed
+test_case "a device of such a file has a discard granularity" granularity_is_known
+test_case "an odd block size of the server is no discard granularity" odd_granularity
+test_case "an error of the server asked for the size is passed on, and nothing changes" size_is_an_error
 
 run_cases

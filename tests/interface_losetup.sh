@@ -98,12 +98,12 @@ grown() {
 	detach "${DEV}0"
 }
 
-test_case "attach, list, detach" attach_and_list
-test_case "-r -o --sizelimit -b" options
-test_case "block sizes" block_sizes
-test_case "attach twice" attach_twice
-test_case "missing file" missing_file
-test_case "-P" partscan_flag
-test_case "grown file" grown
+test_case "losetup attaches, lists and detaches" attach_and_list
+test_case "losetup -r -o --sizelimit -b are set" options
+test_case "losetup -b sets the block size" block_sizes
+test_case "a second attach fails and leaves the first" attach_twice
+test_case "a missing file is not attached" missing_file
+test_case "losetup -P sets partscan" partscan_flag
+test_case "LOOP_SET_CAPACITY takes the size of a grown file" grown
 
 run_cases

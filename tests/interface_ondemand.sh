@@ -180,11 +180,11 @@ unloaded() {
 }
 
 test_case "a node makes its device" made
-test_case "the device works" works
-test_case "opened by several at once" race
-test_case "without the driver" unloaded
-test_case "max_loop=2 is a limit" limit
-test_case "max_loop=0 is none" zero
-test_case "with max_part" with_partitions
+test_case "a device that was made on demand works" works
+test_case "a node opened by several at once makes its device once" race
+test_case "a node makes no device without the driver" unloaded
+test_case "max_loop=2 limits devices on demand, not those that are added" limit
+test_case "max_loop=0 is no limit" zero
+test_case "a node makes its device with max_part, too" with_partitions
 
 run_cases

@@ -82,14 +82,14 @@ idle_timeout() {
 	expect_equal "$(<"$file")" 11 idle_timeout_secs
 }
 
-test_case "defaults and permissions" defaults
-test_case "idle_timeout_secs: default and permissions" idle_timeout_default
-test_case "max_loop" max_loop
-test_case "hw_queue_depth" queue_depth
-test_case "hw_queue_depth=0" refused hw_queue_depth=0
-test_case "hw_queue_depth=-1" refused hw_queue_depth=-1
-test_case "hw_queue_depth=many" refused hw_queue_depth=many
-test_case "max_loop beyond the minor numbers" refused max_loop=2000000
-test_case "idle_timeout_secs" idle_timeout
+test_case "parameters have their defaults and are read-only" defaults
+test_case "idle_timeout_secs has its default and is writable" idle_timeout_default
+test_case "max_loop devices are made" max_loop
+test_case "hw_queue_depth is the number of tags" queue_depth
+test_case "hw_queue_depth=0 is refused" refused hw_queue_depth=0
+test_case "hw_queue_depth=-1 is refused" refused hw_queue_depth=-1
+test_case "hw_queue_depth=many is refused" refused hw_queue_depth=many
+test_case "max_loop beyond the minor numbers is refused" refused max_loop=2000000
+test_case "idle_timeout_secs takes numbers only" idle_timeout
 
 run_cases

@@ -336,24 +336,24 @@ none() {
 	unload_driver
 }
 
-test_case "PARTSCAN at attach" at_attach
-test_case "not asked for" not_asked_for
-test_case "PARTSCAN by LOOP_SET_STATUS64" on_request
-test_case "BLKRRPART" rescan
-test_case "partx" by_partx
-test_case "BLKPG without PARTSCAN" by_hand
-test_case "detach with a partition open" open_partition
+test_case "PARTSCAN at attach shows partitions, and detach removes them" at_attach
+test_case "partitions are not looked for unasked" not_asked_for
+test_case "PARTSCAN by LOOP_SET_STATUS64 shows partitions" on_request
+test_case "BLKRRPART finds a new table, unless a partition is in use" rescan
+test_case "partx adds and removes partitions" by_partx
+test_case "partitions added by BLKPG go with a detach" by_hand
+test_case "detach waits for the last close of a partition" open_partition
 test_case "partitions are scanned once" one_scan
 test_case "partitions are there before the event of the attachment" before_event
-test_case "numbers without max_part" shared_numbers
-test_case "max_part=7" own_numbers 7 7
-test_case "max_part=4 is rounded up" own_numbers 4 7
-test_case "max_part=255" own_numbers 255 255
-test_case "partitions beyond max_part" beyond_range
-test_case "max_part=256" refused "Invalid argument" max_part=256
-test_case "max_part beyond an int" refused "out of range" max_part=4294967296
-test_case "max_loop beyond the numbers of max_part" refused "Invalid argument" max_part=255 max_loop=4097
-test_case "max_part=0" none 0
-test_case "max_part=-1" none -1
+test_case "partitions have numbers of the shared range without max_part" shared_numbers
+test_case "max_part=7 gives each device eight numbers" own_numbers 7 7
+test_case "max_part=4 is rounded up to 7" own_numbers 4 7
+test_case "max_part=255 gives each device 256 numbers" own_numbers 255 255
+test_case "partitions beyond max_part have numbers of the shared range" beyond_range
+test_case "max_part=256 is refused" refused "Invalid argument" max_part=256
+test_case "max_part beyond an int is refused" refused "out of range" max_part=4294967296
+test_case "max_loop beyond the numbers of max_part is refused" refused "Invalid argument" max_part=255 max_loop=4097
+test_case "max_part=0 leaves one number for each device" none 0
+test_case "max_part=-1 leaves one number for each device" none -1
 
 run_cases

@@ -501,24 +501,24 @@ one_file_twice() {
 	detach_by_ioctl "${DEV}0"
 }
 
-test_case "LOOP_SET_BLOCK_SIZE" block_sizes
-test_case "LOOP_SET_BLOCK_SIZE refused" block_size_refused
-test_case "LOOP_SET_BLOCK_SIZE held exclusively by another" block_size_exclusive
-test_case "LOOP_SET_BLOCK_SIZE writes back" block_size_writes_back
-test_case "LOOP_SET_STATUS64: the page cache follows the offset" cache_follows_offset
+test_case "LOOP_SET_BLOCK_SIZE sets all valid block sizes" block_sizes
+test_case "LOOP_SET_BLOCK_SIZE refuses others, and changes nothing" block_size_refused
+test_case "LOOP_SET_BLOCK_SIZE under an exclusive owner fails with EBUSY" block_size_exclusive
+test_case "LOOP_SET_BLOCK_SIZE writes back the page cache" block_size_writes_back
+test_case "the page cache follows the offset of LOOP_SET_STATUS64" cache_follows_offset
 test_case "LOOP_SET_STATUS64 with an offset writes back and drops the page cache of partitions" \
 	partition_cache_follows_offset
-test_case "LOOP_SET_DIRECT_IO" direct_io
-test_case "a file open for direct I/O" direct_descriptor
-test_case "LOOP_SET_DIRECT_IO, file without direct I/O" direct_unsupported
-test_case "LOOP_SET_DIRECT_IO, alignment" direct_alignment
-test_case "LOOP_SET_DIRECT_IO under I/O" direct_under_io
-test_case "without CAP_SYS_ADMIN" not_admin
-test_case "LOOP_GET_STATUS, LOOP_SET_STATUS" old_status
-test_case "LOOP_GET_STATUS, LOOP_SET_STATUS: offsets" old_offset
-test_case "a larger file under a mounted filesystem" capacity
-test_case "a smaller file" shrinking
-test_case "disk sequence numbers" disk_sequence
-test_case "two devices on one file" one_file_twice
+test_case "LOOP_SET_DIRECT_IO switches the mode" direct_io
+test_case "a file open for direct I/O switches it on, and it can be switched off" direct_descriptor
+test_case "LOOP_SET_DIRECT_IO fails for a file without direct I/O" direct_unsupported
+test_case "direct I/O needs blocks and an offset that the disk below takes" direct_alignment
+test_case "LOOP_SET_DIRECT_IO works under I/O" direct_under_io
+test_case "a reader without CAP_SYS_ADMIN changes nothing" not_admin
+test_case "LOOP_GET_STATUS and LOOP_SET_STATUS show and change the settings" old_status
+test_case "offsets beyond an int fail with EOVERFLOW in the old status" old_offset
+test_case "a mounted device takes the size of a larger file" capacity
+test_case "LOOP_SET_CAPACITY takes the size of a smaller file" shrinking
+test_case "each attach and detach gives the disk a new sequence number" disk_sequence
+test_case "two devices on one file are independent" one_file_twice
 
 run_cases

@@ -186,20 +186,20 @@ unload() {
 	unload_driver
 }
 
-test_case "rloop on loop" on /dev/loop0 "${DEV}0"
-test_case "loop on rloop" on "${DEV}0" /dev/loop0
-test_case "by turns" on /dev/loop0 "${DEV}0" /dev/loop1 "${DEV}1"
-test_case "rloop on a read-only loop" read_only /dev/loop0 "${DEV}0"
-test_case "loop on a read-only rloop" read_only "${DEV}0" /dev/loop0
+test_case "data are right, rloop on loop" on /dev/loop0 "${DEV}0"
+test_case "data are right, loop on rloop" on "${DEV}0" /dev/loop0
+test_case "data are right, both drivers by turns" on /dev/loop0 "${DEV}0" /dev/loop1 "${DEV}1"
+test_case "a read-only loop refuses the writes of rloop" read_only /dev/loop0 "${DEV}0"
+test_case "a read-only rloop refuses the writes of loop" read_only "${DEV}0" /dev/loop0
 test_case "an unbound device of the other driver is a disk without a size" unbound "${DEV}0" /dev/loop0
-test_case "so are ours to the other driver" unbound /dev/loop0 "${DEV}0"
+test_case "an unbound device of this driver is one to the other driver" unbound /dev/loop0 "${DEV}0"
 test_case "LOOP_SET_FD asks no device of the other driver" opaque LOOP_SET_FD
 test_case "LOOP_CHANGE_FD asks no device of the other driver" opaque LOOP_CHANGE_FD
 test_case "no device of this driver gets below itself by LOOP_CHANGE_FD" ring_by_change
-test_case "rloop on a partition of loop" on_partition /dev/loop0 "${DEV}0"
-test_case "loop on a partition of rloop" on_partition "${DEV}0" /dev/loop0
-test_case "a ring by a partition" partition_ring
-test_case "a module is in use while one is on its device" pinned
+test_case "data are right, rloop on a partition of loop" on_partition /dev/loop0 "${DEV}0"
+test_case "data are right, loop on a partition of rloop" on_partition "${DEV}0" /dev/loop0
+test_case "no device of this driver gets below itself by a partition" partition_ring
+test_case "a module is in use while the other has a device on its own" pinned
 test_case "both modules unload" unload
 
 run_cases

@@ -108,11 +108,11 @@ io_counts() {
 	detach "${DEV}0"
 }
 
-test_case "attributes of the loop directory" attributes
-test_case "names of the backing file" names
-test_case "queue limits" limits
-test_case "uevents" events
-test_case "probing" probed
-test_case "I/O statistics" io_counts
+test_case "the loop directory has its attributes, while attached" attributes
+test_case "backing_file follows renames and shows removal" names
+test_case "queue limits are those of the file" limits
+test_case "attach, a new size and detach send uevents" events
+test_case "blkid finds the filesystem, and nothing after detach" probed
+test_case "I/O statistics count each write" io_counts
 
 run_cases

@@ -180,17 +180,17 @@ links() {
 	detach "${DEV}0"
 }
 
-test_case "losetup DEVICE FILE, --show" attaches
-test_case "losetup -d DEVICE..." detaches
-test_case "losetup -r -o --sizelimit -b -P --loop-ref" options
-test_case "losetup DEVICE, -l DEVICE, -J" lists_named
-test_case "losetup -c DEVICE" capacity
-test_case "losetup --direct-io DEVICE" direct_io
-test_case "losetup -P DEVICE" scans
-test_case "losetup -f, -a, -j, -D, -L: see nothing" search_alone
-test_case "losetup -f, -a, -j, -D beside loop.ko: see its devices" search_beside
-test_case "mount DEVICE, umount -d" mounts_device
-test_case "mount -o loop, -o loop=DEVICE" mounts_file
+test_case "losetup DEVICE FILE and --show attach" attaches
+test_case "losetup -d DEVICE... detaches" detaches
+test_case "losetup -r -o --sizelimit -b -P --loop-ref are set" options
+test_case "losetup DEVICE, -l DEVICE and -J list the device" lists_named
+test_case "losetup -c DEVICE takes the new size" capacity
+test_case "losetup --direct-io DEVICE switches the mode" direct_io
+test_case "losetup -P DEVICE shows partitions" scans
+test_case "losetup -f, -a, -j, -D and -L see no device of this driver" search_alone
+test_case "losetup -f, -a, -j and -D see the devices of loop.ko only" search_beside
+test_case "mount DEVICE works, and umount -d does not detach" mounts_device
+test_case "mount -o loop=DEVICE attaches, mount -o loop finds no device" mounts_file
 test_case "udev does not look into the device" links
 
 run_cases

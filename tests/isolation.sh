@@ -262,6 +262,6 @@ for prefix in rloop loop; do
 			compare "$prefix" "$name" "$count" "$depth" "$how" "$rate" "$direct" "$io" "$number"
 	done <<<"$CASE_TABLE"
 done
-test_case "all of them in a table" table
+test_case "figures of all cases in a table" table
 
 run_cases

@@ -27,6 +27,6 @@ suites() {
 	echo "$ran unit tests"
 }
 
-test_case "unit tests of the module" suites
+test_case "all unit tests of the module pass" suites
 
 run_cases

@@ -109,12 +109,12 @@ removed() {
 	[[ $(control remove "$1") == 0 ]]
 }
 
-test_case "add, use, remove" add_remove
-test_case "numbers beyond max_loop" beyond_max_loop
-test_case "not removed under open handles" open_handles
-test_case "get-free: the first free one, or a new one" get_free
-test_case "add without a number" add_any
-test_case "bad requests" bad_requests
-test_case "add, remove, open and attach at once" race
+test_case "an added device works and can be removed" add_remove
+test_case "numbers beyond max_loop can be added" beyond_max_loop
+test_case "an open device is not removed" open_handles
+test_case "LOOP_CTL_GET_FREE gives the first free device, or a new one" get_free
+test_case "LOOP_CTL_ADD of -1 chooses a number" add_any
+test_case "bad requests to the control device are refused" bad_requests
+test_case "add, remove, open and attach at once leave nothing behind" race
 
 run_cases

@@ -99,11 +99,11 @@ added_devices() {
 	free
 }
 
-test_case "bound" while_bound
-test_case "open" while_open
-test_case "control device open" while_control_open
-test_case "mounted" while_mounted
-test_case "failed attaches hold nothing" after_failed_attach
-test_case "a device added later" added_devices
+test_case "an attached device holds the module" while_bound
+test_case "an open device holds the module" while_open
+test_case "an open control device holds the module" while_control_open
+test_case "a mounted device holds the module" while_mounted
+test_case "failed attaches do not hold the module" after_failed_attach
+test_case "a device that was added later holds the module while open" added_devices
 
 run_cases

@@ -45,9 +45,9 @@ unload_without_use() {
 	unload_driver
 }
 
-test_case "$cycles times load, attach, I/O, detach, unload" load_cycles
-test_case "attach, I/O, detach without unloading" attach_cycles
-test_case "the backing filesystem is released" image_released
-test_case "unload without any use" unload_without_use
+test_case "$cycles times load, attach, I/O, detach, unload work" load_cycles
+test_case "many attaches and detaches work without unloading" attach_cycles
+test_case "detach releases the backing filesystem" image_released
+test_case "an unused module unloads" unload_without_use
 
 run_cases

@@ -136,12 +136,12 @@ dirty_data() {
 	detach "${DEV}0"
 }
 
-test_case "while mounted: at umount" mounted
-test_case "autoclear: at the last close" autoclear_flag
-test_case "while open elsewhere: at the last close" open_elsewhere
-test_case "by the only opener" only_opener
-test_case "by the only opener, who has written" only_opener_dirty
-test_case "leaves the device as new" as_new
+test_case "detach of a mounted device waits for umount" mounted
+test_case "autoclear detaches at the last close" autoclear_flag
+test_case "detach waits for the last close" open_elsewhere
+test_case "after a detach by the only opener the device is unbound" only_opener
+test_case "data written before a detach by the only opener reach the file" only_opener_dirty
+test_case "detach resets all settings" as_new
 test_case "dirty data reach the file, stale data do not stay" dirty_data
 
 run_cases

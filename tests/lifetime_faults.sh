@@ -45,8 +45,8 @@ attaching() {
 	detach "${DEV}0"
 }
 
-test_case "loading the module" loading
-test_case "adding a device" adding
-test_case "attaching" attaching
+test_case "loading the module survives each failed allocation" loading
+test_case "adding a device survives each failed allocation" adding
+test_case "attaching survives each failed allocation" attaching
 
 run_cases

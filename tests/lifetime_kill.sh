@@ -101,9 +101,9 @@ attach_killed() {
 	detach "${DEV}1"
 }
 
-test_case "killed with stopped I/O in flight" stalled
-test_case "killed, then detached with I/O in flight" stalled_then_detached
-test_case "killed at random moments" at_random
-test_case "losetup killed" attach_killed
+test_case "I/O in flight of a killed user ends well" stalled
+test_case "detach waits for the I/O in flight of a killed user" stalled_then_detached
+test_case "the device works after users killed at random moments" at_random
+test_case "a killed losetup leaves the device attached or not" attach_killed
 
 run_cases

@@ -121,7 +121,7 @@ churn() {
 test_case "I/O of a removed cgroup ends well" removed
 test_case "a removed cgroup is released when its I/O has ended" released_at_once
 test_case "a removed cgroup is released by an idle worker" released_when_idle
-test_case "cgroups come and go" churn
+test_case "the device works while cgroups come and go" churn
 test_case "unload releases removed cgroups" released_by_unload
 
 run_cases

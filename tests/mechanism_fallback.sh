@@ -153,10 +153,10 @@ now_and_then() {
 	wait_until 20 dying_cgroups_at_most nr_dying_descendants 0 || fail "cgroups are still held"
 }
 
-test_case "no memory for a worker: rootcg queue, counted, data right" falls_back
+test_case "without memory for a worker I/O goes to the rootcg queue" falls_back
 test_case "a worker in place needs no memory" existing_worker
-test_case "memory now and then, several cgroups" sometimes
-test_case "any allocation for the driver, many cgroups" now_and_then off
-test_case "the same with direct I/O" now_and_then on
+test_case "data are right if some workers cannot be allocated" sometimes
+test_case "no request fails if allocations of the driver do, buffered" now_and_then off
+test_case "no request fails if allocations of the driver do, direct" now_and_then on
 
 run_cases

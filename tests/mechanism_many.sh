@@ -145,11 +145,11 @@ at_once() {
 	detach "${DEV}0"
 }
 
-test_case "$MANY cgroups in waves" waves
-test_case "what $MANY workers cost" figures
-test_case "cgroups removed while their I/O is stuck" stuck
-test_case "the same with direct I/O" stuck --direct-io=on
-test_case "workers freed as fast as they are made" at_once
-test_case "the same with direct I/O" at_once --direct-io=on
+test_case "$MANY cgroups come and go, and leave no memory behind" waves
+test_case "a worker takes no more than 4 KiB, of $MANY" figures
+test_case "I/O of removed cgroups that is stuck ends, buffered" stuck
+test_case "I/O of removed cgroups that is stuck ends, direct" stuck --direct-io=on
+test_case "nothing is lost if workers are freed as fast as made, buffered" at_once
+test_case "nothing is lost if workers are freed as fast as made, direct" at_once --direct-io=on
 
 run_cases

@@ -44,7 +44,7 @@ many_reads() {
 	detach "${DEV}0"
 }
 
-test_case "through the page cache" many_reads
-test_case "past the page cache" many_reads --direct-io=on
+test_case "one worker has many reads in flight, buffered" many_reads
+test_case "one worker has many reads in flight, direct" many_reads --direct-io=on
 
 run_cases

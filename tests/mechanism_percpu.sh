@@ -64,8 +64,8 @@ no_time() {
 	detach "${DEV}0"
 }
 
-test_case "one command at a time is executed nearby" one_at_a_time
-test_case "many at a time are not" many_at_a_time
-test_case "a processor that has no time does not hold one up" no_time
+test_case "a single command is executed nearby" one_at_a_time
+test_case "many commands at a time are not executed nearby" many_at_a_time
+test_case "a busy CPU does not hold up a command" no_time
 
 run_cases

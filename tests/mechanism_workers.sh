@@ -208,14 +208,14 @@ worker_is_running() {
 }
 
 test_case "the workers file reads as documented" file_format
-test_case "bytes, times and errors, in the sum and by worker" counted
-test_case "a worker for each cgroup, with its own count" worker_each
+test_case "bytes, times and errors are counted, in the sum and by worker" counted
+test_case "each cgroup has a worker with its own count" worker_each
 test_case "the same cgroup uses the same worker again" worker_reused
 test_case "the root cgroup uses the rootcg queue" root_queue
 test_case "a nested cgroup has its own worker" nested
 test_case "workers belong to one device" per_device
 test_case "writes go through the worker too" writes
-test_case "twenty cgroups at once" many
+test_case "twenty cgroups at once have a worker each" many
 test_case "a blocked cgroup holds up no other" blocked_apart
 
 run_cases

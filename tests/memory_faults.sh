@@ -85,11 +85,11 @@ under() {
 	detach "${DEV}0"
 }
 
-test_case "failslab, direct" under on failslab 5 20 50
-test_case "failslab, buffered" under off failslab 5 20 50
-test_case "fail_page_alloc, direct" under on fail_page_alloc 5 20 50
-test_case "fail_page_alloc, buffered" under off fail_page_alloc 5 20 50
-test_case "failslab, in a cgroup at its limit" at_limit failslab 20
-test_case "fail_page_alloc, in a cgroup at its limit" at_limit fail_page_alloc 20
+test_case "no request fails under failslab, direct" under on failslab 5 20 50
+test_case "no request fails under failslab, buffered" under off failslab 5 20 50
+test_case "no request fails under fail_page_alloc, direct" under on fail_page_alloc 5 20 50
+test_case "no request fails under fail_page_alloc, buffered" under off fail_page_alloc 5 20 50
+test_case "no request of a cgroup at its limit fails under failslab" at_limit failslab 20
+test_case "no request of a cgroup at its limit fails under fail_page_alloc" at_limit fail_page_alloc 20
 
 run_cases

@@ -305,20 +305,20 @@ on_stock() {
 	"$@"
 }
 
-test_case "memory.max, writes to tmpfs: fail as soon as with the C driver" like_loop tmpfs max off write
-test_case "memory.max, direct mode: fail as soon" like_loop tmpfs max on write
-test_case "memory.max, direct writes to the device: fail as soon" on_stock like_loop tmpfs max off direct_write
-test_case "memory.max, fsync: fails as soon" on_stock like_loop tmpfs max off sync
-test_case "memory.max, swap in the cgroup: fail as soon" on_stock like_loop tmpfs max off direct_write swap
-test_case "memory.max, reads: fail as soon" on_stock like_loop ext4 max off read
-test_case "memory.max, flushes: fail as soon" on_stock like_loop tmpfs max off flush
-test_case "memory.max, writes to ext4: as soon" on_stock like_loop ext4 max off write
-test_case "memory.max, writes to XFS: as soon" on_stock like_loop xfs max off write
-test_case "memory.high, writes to ext4: as soon" on_stock like_loop ext4 high off write
-test_case "memory.high, killed: the task is gone at once" on_stock killed_over_high
-test_case "detached over the limit" detached off
-test_case "detached over the limit, direct mode" on_stock detached on
-test_case "memory that writeback frees is waited for" comes_back
-test_case "with more memory the device is as good as before" on_stock recovers
+test_case "writes over memory.max fail as soon as with the C driver, tmpfs" like_loop tmpfs max off write
+test_case "writes over memory.max fail as soon, tmpfs, direct" like_loop tmpfs max on write
+test_case "direct writes to the device over memory.max fail as soon, tmpfs" on_stock like_loop tmpfs max off direct_write
+test_case "fsync over memory.max fails as soon, tmpfs" on_stock like_loop tmpfs max off sync
+test_case "direct writes over memory.max fail as soon, tmpfs, with swap" on_stock like_loop tmpfs max off direct_write swap
+test_case "reads over memory.max fail as soon, ext4" on_stock like_loop ext4 max off read
+test_case "flushes over memory.max fail as soon, ext4" on_stock like_loop tmpfs max off flush
+test_case "writes over memory.max end as soon, ext4" on_stock like_loop ext4 max off write
+test_case "writes over memory.max end as soon, xfs" on_stock like_loop xfs max off write
+test_case "writes over memory.high end as soon, ext4" on_stock like_loop ext4 high off write
+test_case "a task that is killed over memory.high is gone at once" on_stock killed_over_high
+test_case "detach waits for no writer over memory.max, buffered" detached off
+test_case "detach waits for no writer over memory.max, direct" on_stock detached on
+test_case "commands wait for memory that write-back frees" comes_back
+test_case "the device works as before once the cgroup has more memory" on_stock recovers
 
 run_cases

@@ -137,9 +137,9 @@ beside_data() {
 	detach "${DEV}0"
 }
 
-test_case "nothing old comes back" nothing_old
-test_case "beside data in the page cache, xfs" beside_data
-test_case "buffered, swap on a disk" squeezed off /dev/vdc
-test_case "direct, swap in a file" squeezed on "$WORK/fs/swap"
+test_case "swapped pages come back as they were written" nothing_old
+test_case "swapped pages come back beside data in the page cache, xfs" beside_data
+test_case "swap and a filesystem work without memory, buffered, on a disk" squeezed off /dev/vdc
+test_case "swap and a filesystem work without memory, direct, in a file" squeezed on "$WORK/fs/swap"
 
 run_cases

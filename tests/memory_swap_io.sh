@@ -93,14 +93,14 @@ uses_reserve() {
 	rm "$WORK/fs/swap"
 }
 
-test_case "the disk reads what is swapped in and no more, buffered, file just written" nothing_more off
-test_case "the disk reads what is swapped in and no more, buffered, file synced" nothing_more off conv=fsync
-test_case "the disk reads what is swapped in and no more, direct, file synced" nothing_more on conv=fsync
-test_case "a written file takes swap with the memory reserves" uses_reserve yes written_file
-test_case "an allocated file takes swap without them where it was never written" \
+test_case "the disk reads the swapped-in pages and no more, buffered, file just written" nothing_more off
+test_case "the disk reads the swapped-in pages and no more, buffered, file synced" nothing_more off conv=fsync
+test_case "the disk reads the swapped-in pages and no more, direct, file synced" nothing_more on conv=fsync
+test_case "swap in a written file uses the memory reserves" uses_reserve yes written_file
+test_case "swap in a file that was only allocated does not use the reserves" \
 	uses_reserve no allocated_file
-test_case "a file with holes takes swap without them" uses_reserve no sparse_file
-test_case "a file that was discarded takes swap without them" \
+test_case "swap in a file with holes does not use the reserves" uses_reserve no sparse_file
+test_case "swap in a discarded file does not use the reserves" \
 	uses_reserve no written_file --discard=once
 
 run_cases

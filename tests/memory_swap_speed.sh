@@ -61,8 +61,8 @@ not_slower() {
 
 for mib in 180 300; do
 	for mode in off on; do
-		test_case "$mib MiB, direct I/O $mode, file just written" not_slower "$mode" "" "$mib"
-		test_case "$mib MiB, direct I/O $mode, file synced" not_slower "$mode" conv=fsync "$mib"
+		test_case "swap is as fast as on the C driver, $mib MiB, direct I/O $mode, file just written" not_slower "$mode" "" "$mib"
+		test_case "swap is as fast as on the C driver, $mib MiB, direct I/O $mode, file synced" not_slower "$mode" conv=fsync "$mib"
 	done
 done
 

@@ -13,13 +13,13 @@ WORD_SIZE=32
 export SEED=${SEED:-200000}
 if [[ $KERNEL == debug ]]; then
 	export STEPS=${STEPS:-500}
-	test_case "unbound" on_tmpfs systematic exclusive-unbound
+	test_case "every ioctl of 32 bits is as in C, unbound" on_tmpfs systematic exclusive-unbound
 else
 	export STEPS=${STEPS:-4000}
-	test_case "unbound" on_tmpfs systematic 'unbound'
-	test_case "bound" on_tmpfs systematic 'bound'
+	test_case "every ioctl of 32 bits is as in C, unbound" on_tmpfs systematic 'unbound'
+	test_case "every ioctl of 32 bits is as in C, bound" on_tmpfs systematic 'bound'
 fi
-test_case "random sequences" on_tmpfs random
+test_case "random sequences of 32 bits are as in C" on_tmpfs random
 test_case "the C driver unloads" c_driver_unloads
 
 run_cases

@@ -23,8 +23,8 @@ elsewhere() {
 	SEED=$((SEED + 100000)) on_ext4 random
 }
 
-test_case "files on tmpfs" on_tmpfs random
-test_case "files on ext4" elsewhere
+test_case "random sequences are as in C, files on tmpfs" on_tmpfs random
+test_case "random sequences are as in C, files on ext4" elsewhere
 test_case "the C driver unloads" c_driver_unloads
 
 run_cases

@@ -12,15 +12,15 @@ TESTS=$(cd "$(dirname "$0")" && pwd)
 
 # On the debug kernel only some: it is ten times slower.
 if [[ $KERNEL == debug ]]; then
-	test_case "bound" on_tmpfs systematic offset
+	test_case "every ioctl is as in C, with an offset" on_tmpfs systematic offset
 else
-	test_case "unbound" on_tmpfs systematic '*unbound'
-	test_case "bound" on_tmpfs systematic 'bound*'
-	test_case "going away" on_tmpfs systematic '@(autoclear|rundown)'
-	test_case "stacked" on_tmpfs systematic 'stack*'
-	test_case "held" on_tmpfs systematic 'exclusive-o*'
-	test_case "partitions" on_tmpfs systematic '*part*'
-	test_case "settings" on_tmpfs systematic '@(offset|direct|large-blocks)'
+	test_case "every ioctl is as in C, unbound" on_tmpfs systematic '*unbound'
+	test_case "every ioctl is as in C, bound" on_tmpfs systematic 'bound*'
+	test_case "every ioctl is as in C, while the device goes away" on_tmpfs systematic '@(autoclear|rundown)'
+	test_case "every ioctl is as in C, stacked" on_tmpfs systematic 'stack*'
+	test_case "every ioctl is as in C, held exclusively" on_tmpfs systematic 'exclusive-o*'
+	test_case "every ioctl is as in C, with partitions" on_tmpfs systematic '*part*'
+	test_case "every ioctl is as in C, offset, direct I/O, large blocks" on_tmpfs systematic '@(offset|direct|large-blocks)'
 fi
 test_case "the C driver unloads" c_driver_unloads
 

@@ -41,9 +41,9 @@ afterwards() {
 	detach "${DEV}0"
 }
 
-test_case "all at once, then every device is unbound and removed" race
+test_case "after all operations at once every device can be unbound and removed" race
 test_case "the module unloads after that" driver_unloads
-test_case "and works when it is loaded again" afterwards
+test_case "the driver works when it is loaded again" afterwards
 
 exec 3>&1
 run_cases

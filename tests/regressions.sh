@@ -142,11 +142,11 @@ direct_io_off() {
 	detach "${DEV}0"
 }
 
-test_case "a read or write that must not wait" nowait
-test_case "the filesystem below is frozen" freeze
-test_case "the filesystem below is frozen, discard" freeze_discard
-test_case "a disk below that wants aligned memory" memory_alignment
-test_case "direct I/O to a disk with large blocks" direct_io_alignment_of_our_own
-test_case "direct I/O turned off on a file opened for it" direct_io_off
+test_case "a read or write that must not wait succeeds in the worker" nowait
+test_case "writes wait while the filesystem below is frozen" freeze
+test_case "discards wait while the filesystem below is frozen" freeze_discard
+test_case "alignment that the disk below wants of memory is not passed on" memory_alignment
+test_case "direct I/O to a disk with large blocks needs blocks as large" direct_io_alignment_of_our_own
+test_case "direct I/O can be turned off on a file opened for it" direct_io_off
 
 run_cases

@@ -46,7 +46,7 @@ does_more() {
 	((DONE > before + 100))
 }
 
-test_case "direct I/O" suspended on
-test_case "buffered I/O" suspended off
+test_case "I/O goes on after tasks were frozen, direct" suspended on
+test_case "I/O goes on after tasks were frozen, buffered" suspended off
 
 run_cases
