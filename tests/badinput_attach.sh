@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 #
-# What cannot be attached is refused with the right errno, and leaves the
-# device as it was.
+# Refused attaches give the right errno, and leave the device as it was.
 
 . "$(dirname "$0")/lib.sh"
 need_loopctl
@@ -95,7 +94,7 @@ accepted() {
 	uevents_work "${DEV}0"
 }
 
-# As the C driver has it, a write-only descriptor is one it reads through.
+# As in the C driver, the device reads through a write-only descriptor.
 write_only() {
 	setup
 	expect loopctl configure "${DEV}0" "$WORK/image" --file-mode wo = ok
@@ -117,7 +116,7 @@ twice() {
 	detach "${DEV}0"
 }
 
-# Somebody holds the device exclusively.
+# Another opener holds the device exclusively.
 exclusive_owner() {
 	setup
 	"$PROGRAMS/exclusive_owner.py" "${DEV}0" "$WORK/image"

@@ -46,7 +46,7 @@ fills() {
 	grep -q 'No space left on device' "$WORK/error" || fail "not ENOSPC"
 	done_bytes=$(($(allocated_kib "$image") * 1024))
 	((done_bytes > 1048576)) || fail "full after $done_bytes bytes"
-	# What was reported as written is there.
+	# Data that were reported as written are there.
 	cmp -n 1048576 "$WORK/data" "$image"
 	usable
 }

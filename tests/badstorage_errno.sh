@@ -64,7 +64,7 @@ flush() {
 	detach "${DEV}0"
 }
 
-# What is refused for now is written; a discard is not done, which is all the same.
+# EINVAL and EBUSY are no errors: zeroes are written instead, a discard is not done.
 zeroing() {
 	on_fuse
 	{ table; printf '%s ok\n' EINVAL EBUSY; } | told zero

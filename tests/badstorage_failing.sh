@@ -95,7 +95,7 @@ sync_writes() {
 # Turning on direct I/O writes the file's page cache back, and cannot do anything about
 # what is lost; who flushes the device can.
 mode_changes() {
-	[[ $DRIVER == rust_loop ]] || skip "the C driver tells nobody"
+	[[ $DRIVER == rust_loop ]] || skip "the C driver does not report it"
 	failing "linear /dev/vdb 16384"
 	dd if="$WORK/data" of="${DEV}0" bs=64K seek=150 count=4 oflag=direct conv=notrunc status=none
 	dmsetup suspend --nolockfs bad
@@ -109,7 +109,7 @@ mode_changes() {
 	healthy
 }
 
-# What cannot be written back would be written elsewhere after the change.
+# Dirty pages that cannot be written back would be written elsewhere after the change.
 offset_changes() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver changes the offset all the same"
 	failing "linear /dev/vdb 16384"

@@ -13,7 +13,7 @@ SIZE=$((96 << 20))
 MODE=off
 
 # setup [SECTORS]: a device over a file on the disk, with nothing of it in memory.
-# What is read ahead, SECTORS at a time, counts, too, but is not what was asked for.
+# Read-ahead, of SECTORS at a time, counts, too, but was not asked for.
 setup() {
 	ensure_driver
 	mount_disk
@@ -98,7 +98,7 @@ engines() {
 	detach "${DEV}0"
 }
 
-# Who writes to the file is known only where its page cache has no part in it.
+# The writer to the file is known only if its page cache has no part in it.
 writes() {
 	MODE=on
 	setup
@@ -123,8 +123,8 @@ filesystem_on_device() {
 	defer unmount_quietly "$WORK/inner"
 }
 
-# What a cgroup makes dirty in a filesystem on the device is its own, whoever writes it
-# back.
+# Write-back in a filesystem on the device counts as the I/O of the cgroup that made
+# the page dirty.
 write_back() {
 	filesystem_on_device
 	make_cgroup alpha
@@ -137,7 +137,7 @@ write_back() {
 	detach "${DEV}0"
 }
 
-# What a removed cgroup has left is no way around the limits of those above.
+# Dirty pages of a removed cgroup are no way around the limits of its ancestors.
 removed() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver charges it to the root"
 	filesystem_on_device
@@ -155,7 +155,7 @@ removed() {
 	detach "${DEV}0"
 }
 
-# What fio needed for the I/O of the last reader, in ms.
+# The time that fio needed for the I/O of the last reader, in ms.
 took() {
 	sed -n 's/.*run=\([0-9]*\)-[0-9]*msec$/\1/p' "$WORK/fio"
 }

@@ -32,7 +32,7 @@ limit() {
 	echo 64M >"$CGROUP/alpha/memory.max"
 	[[ ! -e $CGROUP/alpha/memory.swap.max ]] || echo 0 >"$CGROUP/alpha/memory.swap.max"
 	in_cgroup alpha dd if=/dev/zero of="${DEV}0" bs=1M count=256 oflag=direct status=none || true
-	(($(memory_event alpha oom_kill) > 0)) || fail "nobody was killed"
+	(($(memory_event alpha oom_kill) > 0)) || fail "no task was killed"
 	# The device is as good as before, for others.
 	random_file "$WORK/data" 1M
 	dd if="$WORK/data" of="${DEV}0" bs=1M seek=200 oflag=direct status=none
@@ -70,13 +70,13 @@ page_cache() {
 	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=64K count=256 iflag=direct status=none
 	(($(file_memory alpha) >= 15 << 20)) || fail "not charged: $(file_memory alpha) bytes"
 	(($(file_memory alpha) <= 24 << 20)) || fail "charged twice: $(file_memory alpha) bytes"
-	# What is cached belongs to whoever brought it in.
+	# A cached page belongs to the cgroup that read it first.
 	in_cgroup beta dd if="${DEV}0" of=/dev/null bs=64K count=128 iflag=direct status=none
 	(($(file_memory beta) < 1 << 20)) || fail "charged again: $(file_memory beta) bytes"
 	detach "${DEV}0"
 }
 
-# memory.high makes the cgroup wait for reclaim, and nobody else.
+# memory.high makes this cgroup wait for reclaim, and no other.
 high() {
 	setup
 	mount_disk

@@ -3,7 +3,7 @@
 # vm: --cpus 2 --mem 1024 --disk 256M
 # leaks: no
 #
-# What a write that has to be durable costs on the disk below, and what a flush does.
+# Durable writes and flushes: their cost on the disk below.
 
 . "$(dirname "$0")/lib.sh"
 

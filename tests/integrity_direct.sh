@@ -3,9 +3,8 @@
 # vm: --cpus 2 --mem 1024 --disk 320M --disk 320M --disk 64M
 # leaks: no
 #
-# What is written past the page cache of the backing file is what is read, on each
-# kind of file, at each depth, whatever the requests are like, and while the mode
-# changes.
+# Direct I/O to the backing file: data that were written are read again, on each kind of
+# file, at each depth, for requests of all kinds, and while the mode changes.
 
 . "$(dirname "$0")/lib.sh"
 need_loopctl
@@ -271,7 +270,7 @@ priority() {
 	detach "${DEV}0"
 }
 
-# Where there is no direct I/O the flag is not set, and data goes through the cache.
+# Without direct I/O the flag is not set, and data go through the page cache.
 impossible() {
 	ensure_driver
 	mkdir -p "$WORK/ramfs"

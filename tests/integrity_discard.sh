@@ -379,7 +379,7 @@ announced() {
 	expect loopctl partition "${DEV}0" del 1 = ok
 }
 
-# Where discards are best begun.
+# The offset at which discards should begin.
 alignment_is_announced() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver announces none"
 	large_store loop
@@ -408,7 +408,7 @@ alignment_is_announced() {
 	detach "${DEV}0"
 }
 
-# Somebody else has the store for himself, and has it dirty in the page cache.
+# Another opener holds the store exclusively, and has dirty pages of it.
 store_in_use() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver fails then"
 	large_store loop

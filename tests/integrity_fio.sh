@@ -3,7 +3,7 @@
 # vm: --cpus 2 --mem 1024
 # leaks: no
 #
-# What fio wrote is what fio reads, for each legal request size and order.
+# fio reads the data that it wrote, for each legal request size and order.
 
 . "$(dirname "$0")/lib.sh"
 

@@ -52,7 +52,7 @@ block_window() {
 	detach "${DEV}0"
 }
 
-# What changes the size or the blocks shows whole blocks afterwards.
+# After a change of the size or of the blocks, whole blocks are shown.
 blocks_change() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver shows the end of a block, too"
 	ensure_driver

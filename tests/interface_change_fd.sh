@@ -28,8 +28,8 @@ configure() {
 	expect loopctl configure "$@" = ok
 }
 
-# filesystem NAME TYPE: an empty one in memory. It can be unmounted only if nobody
-# keeps a file of it.
+# filesystem NAME TYPE: an empty one in memory. It can be unmounted only if no file of
+# it is in use.
 filesystem() {
 	mkdir -p "$WORK/$1"
 	mount -t "$2" "$2" "$WORK/$1"
@@ -48,7 +48,7 @@ change() {
 	filesystem old tmpfs
 	cp "$A" "$WORK/old/a"
 	configure "${DEV}0" "$WORK/old/a" --flags "$READ_ONLY"
-	# What has been read does not show through.
+	# Pages that were read before do not show through.
 	expect_content "${DEV}0" "$A"
 	local seq
 	seq=$(<"$DIR/diskseq")
@@ -165,7 +165,7 @@ change_rescans() {
 	# Only if it is asked for.
 	configure "${DEV}0" "$WORK/one" --dev-mode ro --flags "$READ_ONLY"
 	expect loopctl change-fd "${DEV}0" --dev-mode ro "$WORK/two" = ok
-	expect_equal "$(partition_starts)" "" "partitions nobody asked for"
+	expect_equal "$(partition_starts)" "" "partitions, not asked for"
 	udevadm settle
 	detach_by_ioctl "${DEV}0"
 }

@@ -34,7 +34,7 @@ load_drop_in() {
 	fi
 }
 
-# What the test before has left behind is gone.
+# Removes the remains of the test before.
 reload_drop_in() {
 	! is_loaded || unload_driver
 	load_drop_in "$@"
@@ -267,7 +267,7 @@ links() {
 
 # All that sysfs says of a device; not what it counts.
 sysfs_of() {
-	# What can only be written is nothing to fail for.
+	# Attributes that can only be written are left out.
 	{ grep -rs '' "/sys/block/$1/" --exclude=stat --exclude=inflight --exclude=diskseq --exclude=uevent \
 		--exclude='runtime_*_time' --exclude-dir=trace || true; } | sort
 }
@@ -291,7 +291,7 @@ like_c() {
 	unload_driver
 }
 
-# Whoever came first keeps the names.
+# The driver that was loaded first keeps the names.
 occupied() {
 	need_rust_loop
 	! is_loaded || unload_driver

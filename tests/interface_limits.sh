@@ -3,7 +3,7 @@
 # vm: --cpus 2 --mem 1024 --disk 256M
 # leaks: no
 #
-# What the queue says of a device comes from the file that it has, and from who uses it now.
+# Limits of the queue come from the backing file of now, and from its user.
 
 . "$(dirname "$0")/lib.sh"
 need_loopctl
@@ -139,7 +139,7 @@ stable_integrity() {
 	dmsetup create whole --table "0 65536 integrity /dev/vdb 0 - D 1 internal_hash:crc32c"
 	defer remove_mapping whole
 	udevadm settle
-	# What has not been written has no checksum.
+	# Blocks that were never written have no checksum.
 	dd if=/dev/zero of=/dev/mapper/whole bs=1M count=32 oflag=direct status=none
 	attach "${DEV}0" --direct-io=on /dev/mapper/whole
 	stable 1

@@ -5,7 +5,7 @@
 #
 # Opening a node of a device that does not exist makes the device, if the kernel
 # was built for that (CONFIG_BLOCK_LEGACY_AUTOLOAD), which loop.ko in the same
-# guest tells; max_loop is a limit for that if somebody has set it.
+# guest tells; max_loop is a limit for that if it was set.
 
 . "$(dirname "$0")/lib.sh"
 need_loopctl
@@ -57,7 +57,7 @@ reload() {
 	make_node "$1"
 }
 
-# Opens the node; who can't is told so by the shell.
+# Opens the node; the error message is the shell's.
 open_node() {
 	{ exec 7<"$NODE"; } 2>"$WORK/error" || return 1
 	exec 7<&-
@@ -95,7 +95,7 @@ made() {
 	opened 77
 }
 
-# What opens the node gets the device itself.
+# An opener of the node gets the device itself.
 works() {
 	[[ $AUTOLOAD == yes ]] || skip "this kernel makes no devices on demand"
 	setup
@@ -114,7 +114,7 @@ works() {
 	remove 77
 }
 
-# A limit for nodes, not for who asks the control device.
+# A limit for nodes, not for the control device.
 limit() {
 	reload 77 max_loop=2
 	not_opened 77

@@ -29,7 +29,7 @@ setup() {
 }
 
 # configure [loopctl options]: attach the disk without starting a program. udev
-# looks for partitions itself on a disk that somebody has had open for writing, if
+# looks for partitions itself on a disk that was open for writing, if
 # it knows its name, and meanwhile there are none; so it is opened for reading.
 configure() {
 	defer unbind_quietly
@@ -104,7 +104,7 @@ not_asked_for() {
 	configure
 	udevadm settle
 	expect_equal "$(partitions)" "" partitions
-	# Nor by who opens it or asks for it.
+	# Nor by an open, nor on request.
 	expect loopctl rescan "${DEV}0" --dev-mode ro = EINVAL
 	exec 7<"${DEV}0"
 	exec 7<&-
@@ -146,7 +146,7 @@ rescan() {
 	expect loopctl rescan "${DEV}0" --dev-mode ro = ok
 	expect_equal "$(partitions)" "1 " "partitions after"
 	expect_equal "$(<"$DISK_DIR/${PREFIX}0p1/start")" 128 start
-	# Not under somebody who uses one.
+	# Not while one is in use.
 	wait_until 10 node_exists "${DEV}0p1" || fail "no node"
 	udevadm settle
 	exec 7<"${DEV}0p1"
@@ -170,7 +170,7 @@ by_partx() {
 	wait_until 10 is_gone "${DEV}0p2" || fail "node left behind"
 }
 
-# Those that nobody scanned for go as well.
+# Partitions that no scan has found go as well.
 by_hand() {
 	setup
 	configure

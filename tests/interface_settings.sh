@@ -3,7 +3,7 @@
 # vm: --cpus 1 --mem 768
 # leaks: no
 #
-# What can be changed while a device has a backing file: the block size, direct
+# Changes while a device has a backing file: the block size, direct
 # I/O, the old status, the size. For the file itself see interface_change_fd.
 
 . "$(dirname "$0")/lib.sh"
@@ -28,8 +28,8 @@ configure() {
 	expect loopctl configure "$@" = ok
 }
 
-# filesystem NAME TYPE: an empty one in memory. It can be unmounted only if nobody
-# keeps a file of it.
+# filesystem NAME TYPE: an empty one in memory. It can be unmounted only if no file of
+# it is in use.
 filesystem() {
 	mkdir -p "$WORK/$1"
 	mount -t "$2" "$2" "$WORK/$1"
@@ -94,7 +94,7 @@ block_size_refused() {
 	expect_equal "$(block_size)" 512 "logical_block_size after detach"
 }
 
-# Nobody else may have the device for himself.
+# No other opener may hold the device exclusively.
 block_size_exclusive() {
 	setup
 	configure "${DEV}0" "$A"
@@ -106,7 +106,7 @@ block_size_exclusive() {
 	expect loopctl set-block-size "${DEV}0" 512 = EBUSY
 	expect loopctl release = ok
 	expect loopctl set-block-size "${DEV}0" 1024 --excl = ok
-	# Who just has it open does not mind.
+	# Other openers do not matter.
 	expect loopctl hold "${DEV}0" = ok
 	expect loopctl set-block-size "${DEV}0" 2048 = ok
 	expect_equal "$(block_size)" 2048 logical_block_size
@@ -114,19 +114,19 @@ block_size_exclusive() {
 	detach_by_ioctl "${DEV}0"
 }
 
-# What is in the page cache of the device goes to the file, and from there it is
-# read again.
+# Dirty pages of the device are written to the file, and pages are read from there
+# again.
 block_size_writes_back() {
 	setup
 	cp "$A" "$WORK/target"
 	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
-	# The last close would write it back, too. And udev, which reads what somebody
-	# has written, leaves a locked device alone.
+	# The last close would write it back, too. And udev, which reads a device that
+	# was written to, leaves a locked one alone.
 	exec 7<"${DEV}0"
 	flock 7
 	dd if="$B" of="${DEV}0" bs=64K status=none
-	! cmp -s "$B" "$WORK/target" || fail "written back before anybody asked"
+	! cmp -s "$B" "$WORK/target" || fail "written back too early"
 	expect loopctl set-block-size "${DEV}0" 4096 = ok
 	cmp "$B" "$WORK/target"
 	cp "$A" "$WORK/target"
@@ -137,7 +137,7 @@ block_size_writes_back() {
 
 # ---- LOOP_SET_STATUS64 ----------------------------------------------------
 
-# What has just been written back is dropped from the page cache with all else.
+# Pages that have just been written back are dropped from the page cache, too.
 cache_follows_offset() {
 	[[ $DRIVER == rust_loop ]] ||
 		skip "the C driver leaves old pages behind, some of a hundred times"
@@ -145,7 +145,7 @@ cache_follows_offset() {
 	cp "$A" "$WORK/target"
 	defer rm -f "$WORK/target"
 	configure "${DEV}0" "$WORK/target"
-	# udev reads what somebody has written; it leaves a locked device alone.
+	# udev reads a device that was written to; it leaves a locked one alone.
 	exec 7<"${DEV}0"
 	flock 7
 	expect_equal "$("$PROGRAMS/offsets.py" "${DEV}0" "$WORK/target" 400)" 0 "old contents"
@@ -269,7 +269,7 @@ direct_alignment() {
 	configure "${DEV}0" "${DEV}1" --flags "$DIRECT_IO"
 	expect_equal "$(block_size)" 4096 "logical_block_size for direct I/O"
 	expect_equal "$(is_direct)" "$DIRECT_IO" "asked for at attach"
-	# Also those that somebody leaves to the driver.
+	# Also if they are left to the driver.
 	expect loopctl set-block-size "${DEV}0" 0 = ok
 	expect_equal "$(block_size)" 4096 "logical_block_size by default"
 	expect_content "${DEV}0" "$A"
@@ -456,7 +456,7 @@ shrinking() {
 	expect_equal "$(sectors "${DEV}0")" 0 "sectors after detach"
 }
 
-# Who has seen a disk can tell whether it is still the same.
+# The sequence number tells whether a disk is still the same.
 disk_sequence() {
 	setup
 	local last now i
@@ -479,7 +479,7 @@ disk_sequence() {
 	expect_equal "$(<"$DIR/diskseq")" "$last" "diskseq after a refused attach"
 }
 
-# The file is shared; who lets it go leaves it to the other.
+# The file is shared; detaching one device leaves it to the other.
 one_file_twice() {
 	setup
 	cp "$A" "$WORK/target"

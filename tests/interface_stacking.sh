@@ -109,7 +109,7 @@ opaque() {
 	clear_all "${DEV}0" /dev/loop0
 }
 
-# Of devices of this driver none gets below itself, whatever is between them that is not one.
+# No device of this driver gets below itself, even with other devices between.
 ring_by_change() {
 	setup
 	put "${DEV}0" "$WORK/image" --flags 1

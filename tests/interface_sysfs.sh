@@ -86,7 +86,7 @@ events() {
 	uevents_work "${DEV}0"
 }
 
-# What is on the device is found by probing it, and gone after detach.
+# Probing finds the filesystem on the device, and nothing after detach.
 probed() {
 	setup
 	mkfs.ext4 -q -O ^has_journal -L sysfstest "$WORK/image"

@@ -3,7 +3,7 @@
 # vm: --cpus 1 --mem 768
 # leaks: no
 #
-# What stock losetup, mount and umount do with /dev/rloopN. A device that is
+# Stock losetup, mount and umount with /dev/rloopN. A device that is
 # named can do everything; what searches for devices (-f, -a, -j, -D) looks only
 # at /dev/loop-control and /sys/block/loop*, so it finds those of the C driver, if
 # any. The user guide has the table that this asserts.

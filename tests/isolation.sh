@@ -38,8 +38,8 @@ read-direct-frozen	1	8	freeze		400000	on	randread	8000	direct reads are as fast 
 read-buffered-memory	1	8	memory		0	off	randread	4000	buffered reads are as fast beside a cgroup that waits for memory
 "
 
-# What holds A back on either side, same and control: its process group, its device, and
-# the number of requests that it has in flight at least.
+# A on either side, same and control: its process group, its device, and the least
+# number of requests that it has in flight while it is held back.
 declare -A A_GROUP=() A_DEVICE=() A_LEAST=()
 
 # setup PREFIX [losetup options]: two devices, the second for the control.
@@ -254,7 +254,7 @@ compare() {
 	done
 }
 
-# What loop.ko does is for comparison, and cannot fail for being slow.
+# The figures of loop.ko are for comparison, and cannot fail for being slow.
 for prefix in rloop loop; do
 	[[ $prefix == loop || $DRIVER == rust_loop ]] || continue
 	while read -r name count depth how rate direct io number title; do

@@ -206,7 +206,7 @@ run_case() {
 	((SECONDS - start < 5)) || echo "# $((SECONDS - start)) s"
 }
 
-# What leaks stays, so of several scripts in one guest the last one looks for all.
+# Leaks stay, so the last of several scripts in one guest looks for those of all.
 looks_for_leaks() {
 	[[ -z ${LEAKS_LATER:-} && -w $DEBUGFS/kmemleak ]] && ! grep -q kmemleak=off /proc/cmdline
 }

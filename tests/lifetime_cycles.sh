@@ -27,7 +27,7 @@ attach_cycles() {
 	done
 }
 
-# The image is not held by anybody once it is detached.
+# The image is not in use once it is detached.
 image_released() {
 	ensure_driver
 	mkdir "$WORK/fs"

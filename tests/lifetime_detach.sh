@@ -32,7 +32,7 @@ mounted() {
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound after umount"
 	expect_equal "$(sectors "${DEV}0")" 0 sectors
 
-	# What was written before the detach has reached the file.
+	# Data written before the detach have reached the file.
 	attach "${DEV}0" "$WORK/image"
 	mount "${DEV}0" "$WORK/mnt"
 	checksum "$WORK/mnt/file" | cmp - "$WORK/sum"
@@ -72,7 +72,7 @@ open_elsewhere() {
 	wait_until 10 is_unbound "${DEV}0" || fail "still bound after the last close"
 }
 
-# The only opener detaches: from then on nobody else gets in.
+# The only opener detaches: from then on no other open succeeds.
 only_opener() {
 	setup
 	attach "${DEV}0" "$WORK/image"
@@ -84,9 +84,9 @@ only_opener() {
 	detach "${DEV}0"
 }
 
-# What the only opener has written, and not synced, before it detaches reaches
-# the file when it closes the device. The C driver fails all I/O from the detach
-# on, and so loses it.
+# Data that the only opener has written and not synced before it detaches reach the
+# file when it closes the device. The C driver fails all I/O from the detach on, and
+# so loses them.
 only_opener_dirty() {
 	need_rust_loop
 	setup

@@ -40,7 +40,7 @@ no_thread() {
 	expect_equal "$(threads)" "$before" "threads with 50 devices less"
 }
 
-# What the kernel has given out, in KiB: page tables and caches of udev come and go.
+# Memory that the kernel has allocated, in KiB: page tables and caches of udev come and go.
 kernel_memory() {
 	awk '$1 == "Slab:" || $1 == "Percpu:" || $1 == "KernelStack:" { sum += $2 } END { print sum }' /proc/meminfo
 }

@@ -4,7 +4,7 @@
 #
 # A thousand cgroups on one device, that come and go while their I/O is under way,
 # and workers that go as fast as they come: nothing is lost, nothing stays behind.
-# What a worker costs is measured and told.
+# The cost of a worker is measured and reported.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -43,7 +43,7 @@ helper() {
 	"$PROGRAMS/many.py" "$@"
 }
 
-# Of the last run of the helper, or the driver's sums.
+# A figure of the last run of the helper.
 measured() {
 	awk -v name="$1" '$1 == name { print $2 }' "$WORK/measured"
 }
@@ -68,7 +68,7 @@ available() {
 	awk '$1 == "MemAvailable:" { print $2 }' /proc/meminfo
 }
 
-# In bytes. Inodes and the like that nobody uses are not of interest.
+# In bytes, without unused inodes and the like.
 memory() {
 	sync
 	echo 3 >/proc/sys/vm/drop_caches
@@ -80,7 +80,7 @@ waves() {
 	setup 3600
 	on_file
 	local i before after available completed
-	# What the first one makes need not go again: inodes, ids, per-cpu lists.
+	# Inodes, ids and per-CPU lists of the first wave need not go again.
 	helper wave "${DEV}0" "$PARENT" "$MANY"
 	nothing_left
 	before=$(memory)

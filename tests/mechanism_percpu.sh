@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 32M
 #
-# A command that somebody waits for and that is alone is executed on the processor
-# that it was issued on; others, and those for which that has no time, elsewhere.
+# A command that is alone and that a task waits for is executed on the CPU that it was
+# issued on. Others are executed elsewhere, and so is one for which that CPU has no time.
 
 . "$(dirname "$0")/lib.sh"
 
@@ -50,8 +50,8 @@ was_moved() {
 	(($(summary_field "${DEV}0" percpu_late) > moved))
 }
 
-# One with a realtime priority takes processor 1 from whoever is about to run there,
-# again and again for three times as long as a worker is watched.
+# A realtime task takes CPU 1 from the worker that is about to run there, again and
+# again for three times as long as a worker is watched.
 no_time() {
 	local moved hog
 	setup

@@ -89,8 +89,8 @@ detached() {
 	gone 20 /beta || fail "worker still there"
 }
 
-# Direct I/O that takes longer than the timeout, and that nobody is looking at when
-# it ends: no worker is busy, none idle, and no more I/O comes.
+# Direct I/O that takes longer than the timeout. When it ends no worker is busy, none is
+# idle, and no more I/O comes.
 slow_io() {
 	setup 3
 	stall_new slow /dev/vdb

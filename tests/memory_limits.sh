@@ -242,7 +242,7 @@ detached() {
 	limit max
 	op_write 2>/dev/null &
 	writer=$!
-	wait_until 30 has_killed || fail "nobody was killed"
+	wait_until 30 has_killed || fail "no task was killed"
 	losetup -d "$DEVICE"
 	wait_until 5 is_empty || fail "the killed task is still there"
 	wait "$writer" || true
@@ -270,8 +270,8 @@ killed_over_high() {
 	expect_equal "$(log_count "$REPORT")" 0 "OOM reports"
 }
 
-# What the device writes to the file is dirty there, and as good as all that is not tmpfs. The
-# writer is not one to kill, so all that helps is to write back.
+# Dirty pages of the file can be written back, unlike those of tmpfs. The writer cannot be
+# killed, so only write-back frees memory.
 comes_back() {
 	local before
 	need_rust_loop
@@ -292,7 +292,7 @@ recovers() {
 	setup rust_loop tmpfs off
 	limit max
 	op_write 2>/dev/null || true
-	has_killed || fail "nobody was killed"
+	has_killed || fail "no task was killed"
 	echo 128M >"$CGROUP/alpha/memory.max"
 	random_file "$WORK/data" 4M
 	in_cgroup alpha dd if="$WORK/data" of="$DEVICE" bs=1M seek=100 oflag=direct status=none

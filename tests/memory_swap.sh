@@ -8,8 +8,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-# What is left to the rest of the guest, in MiB, while a hog uses HOG of it and the
-# swap. The debug kernel itself takes more.
+# Memory of the guest, in MiB, while a hog uses HOG of it and the swap. The debug kernel
+# itself takes more.
 HOG=128 FILE=12M
 [[ $KERNEL == stock ]] || HOG=72 FILE=4M
 
@@ -81,8 +81,8 @@ squeezed() {
 	detach "${DEV}1"
 }
 
-# What is read of the store through its page cache while swap is written to it must not be
-# what comes back.
+# Pages of the store that are read through its page cache while swap is written to it must
+# not come back instead of the swapped ones.
 nothing_old() {
 	need_rust_loop
 	need_command dmsetup

@@ -4,8 +4,8 @@
 # leaks: no
 # timeout: 600 1500
 #
-# What swap costs below the device: the disk reads and writes what the memory management
-# asks for, and the memory reserves are used only where that is harmless.
+# The cost of swap below the device: the disk reads and writes no more than the memory
+# management asks for, and the memory reserves are used only where that is harmless.
 #
 # tests/memory_swap_speed.sh measures the time that it takes.
 

@@ -70,8 +70,8 @@ void do_open(struct side *s, const struct step *st, unsigned long cmd __unused)
 	if (s->fd[h] >= 0) {
 		s->dev[h] = dev;
 		/*
-		 * What is read ahead is still being read when the step is over, and
-		 * whether the next one is before or after that is a matter of luck.
+		 * Read-ahead goes on after the step, and may end before or after the
+		 * next one.
 		 */
 		posix_fadvise(s->fd[h], 0, 0, POSIX_FADV_RANDOM);
 	}
@@ -168,7 +168,7 @@ void do_with_fd(struct side *s, const struct step *st, unsigned long cmd)
 	fd_drop(spec, fd);
 }
 
-/* What is not written before is lost in the C driver. */
+/* Dirty pages that are not written before are lost in the C driver. */
 void do_clr_fd(struct side *s, const struct step *st, unsigned long cmd __unused)
 {
 	int fd = handle(s, st);

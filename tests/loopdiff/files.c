@@ -160,7 +160,7 @@ void fd_drop(uint64_t spec, int fd)
 		close(fd);
 }
 
-/* Where data of that size is to be passed from or to. */
+/* Returns an address of this kind for an argument of that size. */
 void *mem_place(unsigned int kind, const void *data, size_t size)
 {
 	char *place;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the files of loopdiff share. See main.c for what it does.
+ * Declarations that the files of loopdiff share. main.c describes the program.
  */
 #ifndef LOOPDIFF_H
 #define LOOPDIFF_H
@@ -121,7 +121,7 @@ struct operation {
 
 extern struct operation ops[];
 
-/* What is passed as a file descriptor; the low byte of the number says which. */
+/* Kinds of files that are passed; the low byte of the number says which of a kind. */
 enum fd_kind {
 	FD_IMG_RW, FD_IMG_RO, FD_IMG_WO, FD_IMG_DIRECT, FD_IMG_DIRECT_RO, FD_IMG_APPEND,
 	FD_IMG_PATH, FD_DEV_RW, FD_DEV_RO, FD_DEV_DIRECT, FD_PART, FD_HANDLE, FD_NUMBER,
@@ -186,7 +186,7 @@ void reset(void);
 
 enum { MEM_GOOD, MEM_NULL, MEM_BAD, MEM_HALF, MEM_READ_ONLY, MEM_KERNEL, MEM_KINDS };
 
-/* Of IO_MAX bytes. */
+/* IO_MAX bytes. */
 extern char *io_buffer;
 
 void memory_init(void);

@@ -61,10 +61,10 @@ static void init(void)
 	ops_init();
 	setrlimit(RLIMIT_NOFILE, &files);
 	/*
-	 * Who waits for a page to be written may preempt the one who has written it
-	 * before that one has given up the page, and then LOOP_SET_STATUS64 of the C
-	 * driver cannot drop it from the page cache: what is read next is old. Now
-	 * nobody is preempted by us.
+	 * A task that waits for write-back of a page may preempt the task that wrote
+	 * it before that has released the page. LOOP_SET_STATUS64 of the C driver
+	 * cannot drop such a page from the page cache, and the next read is stale.
+	 * With this policy the program preempts no other task.
 	 */
 	if (sched_setscheduler(0, SCHED_IDLE, &no_priority))
 		die("SCHED_IDLE: %m");

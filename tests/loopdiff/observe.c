@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What can be seen of a driver: sysfs, uevents, status, geometry, contents. All of it
- * is written as lines "aspect=value".
+ * Observations of a driver: sysfs, uevents, status, geometry, contents. All are
+ * written as lines "aspect=value".
  */
 #include "loopdiff.h"
 
@@ -550,7 +550,7 @@ void diskseq_lines(struct side *s)
 	diskseq_max = max;
 }
 
-/* What can be seen after a step. */
+/* Observations after each step. */
 void look(struct side *s, unsigned int devices)
 {
 	int i;
@@ -564,7 +564,7 @@ void look(struct side *s, unsigned int devices)
 	}
 }
 
-/* What the devices of both drivers have to be looked at. */
+/* Finds the attributes that devices of both drivers have. */
 void observe_init(void)
 {
 	int i;

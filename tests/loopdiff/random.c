@@ -211,7 +211,7 @@ static uint64_t random_argument(enum op op, const char *name)
 		return random_image();
 	if (!strcmp(name, "kind"))
 		return rnd(5);
-	/* What is written at the end of a file makes it longer. */
+	/* A write at the end of a file makes it longer. */
 	if (whole && (op == OP_fwrite || op == OP_write) && !strcmp(name, "off"))
 		return rnd(64) * 4096ull;
 	if (whole && (op == OP_fwrite || op == OP_write) && !strcmp(name, "len"))

@@ -114,8 +114,8 @@ static struct found {
 unsigned int found_count;
 
 /*
- * Where the contents of a device differ, and what its file has there. What is
- * read is in the page cache, from when the difference was found.
+ * Prints the sectors of a device that differ, and those of its file. They are
+ * read from the page cache, from when the difference was found.
  */
 static void contents_print(const struct difference *d)
 {
@@ -163,7 +163,7 @@ static void contents_print(const struct difference *d)
 			close(fd[i]);
 }
 
-/* Whether there was none like it. */
+/* Records a difference. Returns whether there was none like it. */
 bool is_new(const struct difference *d)
 {
 	unsigned int i;

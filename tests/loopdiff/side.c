@@ -18,7 +18,7 @@ bool is_rust(const struct side *s)
 	return s == &sides[1];
 }
 
-/* What must differ is replaced by what it means. */
+/* Replaces names and paths, which must differ, by their meaning. */
 void normal_text(const struct side *s, const char *in, struct text *t)
 {
 	size_t dir = strlen(s->dir);

@@ -20,9 +20,9 @@ BLKPG_OPS = {"add": loopioctl.BLKPG_ADD_PARTITION, "del": loopioctl.BLKPG_DEL_PA
 
 ACCESS = {"ro": os.O_RDONLY, "rw": os.O_RDWR, "wo": os.O_WRONLY, "path": os.O_PATH}
 
-# What one command has opened.
+# File descriptors that one command has opened.
 opened = []
-# What `hold` has opened, until `release`.
+# File descriptors that `hold` has opened, until `release`.
 held = []
 
 

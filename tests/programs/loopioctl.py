@@ -15,12 +15,12 @@ LOOP_SET_DIRECT_IO = 0x4C08
 LOOP_SET_BLOCK_SIZE = 0x4C09
 LOOP_CONFIGURE = 0x4C0A
 
-# Of the control device.
+# Requests of the control device.
 LOOP_CTL_ADD = 0x4C80
 LOOP_CTL_REMOVE = 0x4C81
 LOOP_CTL_GET_FREE = 0x4C82
 
-# Of any block device.
+# Requests of any block device.
 BLKRRPART = 0x125F
 BLKFLSBUF = 0x1261
 BLKPG = 0x1269

@@ -27,7 +27,7 @@ FIXED = range(4)
 COMING_AND_GOING = range(40, 43)
 KILL_EVERY = 0.7
 
-# What an operation that comes at the wrong time may answer.
+# Errors that an operation may give if it comes at the wrong time.
 USUAL = {errno.EBUSY, errno.ENXIO, errno.EINVAL, errno.ENODEV, errno.ENOENT, errno.EIO}
 ALLOWED = {
     "attach": {errno.EBADF, errno.EROFS},
@@ -210,7 +210,7 @@ OPERATIONS = ("attach attach attach attach_fd attach_fd detach detach change_fd 
 
 
 def act(prefix, directory, seed, end, results):
-    # What a killed process has mounted goes with it.
+    # Mounts of a killed process go with it.
     libc.unshare(CLONE_NEWNS)
     libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
     actor = Actor(prefix, directory, random.Random(seed))

@@ -86,7 +86,7 @@ def same(got, want, what):
 
 
 def others_go_on(bound):
-    """Nobody else waits."""
+    """No other task waits."""
     at_once("opening the device", lambda: os.close(os.open(device, os.O_RDONLY)))
     below = os.open(image, os.O_RDWR)
     same(at_once("attaching another device", ioctl, free, loopioctl.LOOP_SET_FD, below), None, "LOOP_SET_FD")
