@@ -11,32 +11,30 @@ DEBS=$CACHE/debs
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
 # The mirror the host already uses, so that its proxies and permissions hold.
-archive_mirror()
-{
+archive_mirror() {
 	local format='$(REPO_URI)' found
 
-	if [ -n "${DEBIAN_MIRROR:-}" ]; then
+	if [[ -n ${DEBIAN_MIRROR:-} ]]; then
 		printf '%s\n' "$DEBIAN_MIRROR"
 		return
 	fi
 	found=$(apt-get indextargets --format "$format" 'Created-By: Packages' \
 		'Origin: Debian' 'Label: Debian' | sed -n 1p)
-	if [ -z "$found" ]; then
+	if [[ -z $found ]]; then
 		apt-get update >&2
 		found=$(apt-get indextargets --format "$format" \
 			'Created-By: Packages' 'Origin: Debian' 'Label: Debian' | sed -n 1p)
 	fi
-	[ -n "$found" ] ||
+	[[ -n $found ]] ||
 		die "no Debian mirror in this machine's apt sources; name one with DEBIAN_MIRROR="
 	printf '%s\n' "$found"
 }
 
 # Lines of a sources.list for the suites we draw from.
-archive_sources()
-{
+archive_sources() {
 	local mirror suite
 
-	[ -r "$KEYRING" ] || die "needs $KEYRING (package debian-archive-keyring)"
+	[[ -r $KEYRING ]] || die "needs $KEYRING (package debian-archive-keyring)"
 	mirror=$(archive_mirror) || return
 	for suite in "$SUITE" "$SUITE-updates" "$SUITE-backports"; do
 		printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' \
@@ -44,8 +42,7 @@ archive_sources()
 	done
 }
 
-archive_options()
-{
+archive_options() {
 	printf -- '-o\n%s\n' \
 		"Dir::State=$ARCHIVE/state" \
 		"Dir::State::status=$ARCHIVE/status" \
@@ -60,24 +57,21 @@ archive_options()
 		Acquire::Retries=3
 }
 
-archive_get()
-{
+archive_get() {
 	local options
 
 	mapfile -t options < <(archive_options)
 	apt-get "${options[@]}" "$@"
 }
 
-archive_query()
-{
+archive_query() {
 	local options
 
 	mapfile -t options < <(archive_options)
 	apt-cache "${options[@]}" "$@"
 }
 
-archive_refresh()
-{
+archive_refresh() {
 	mkdir -p "$ARCHIVE/state/lists/partial" "$ARCHIVE/cache/archives/partial" &&
 		: >"$ARCHIVE/status" &&
 		archive_sources >"$ARCHIVE/sources.list" &&
@@ -86,15 +80,13 @@ archive_refresh()
 }
 
 # apt-get update by itself succeeds with old lists when the network is down.
-archive_update()
-{
+archive_update() {
 	archive_get --error-on=any update
 }
 
 # "package version" for all that is ever asked for: apt-cache takes half a
 # second to start, so it is started once.
-archive_table()
-{
+archive_table() {
 	local names
 
 	mapfile -t names < <(archive_query pkgnames |
@@ -103,39 +95,35 @@ archive_table()
 }
 
 # archive_versions PACKAGE: its versions in the archive, newest first.
-archive_versions()
-{
+archive_versions() {
 	awk -v name="$1" '$1 == name { print $2 }' "$ARCHIVE/table" | sort -rV
 }
 
 # archive_has PACKAGE VERSION
-archive_has()
-{
+archive_has() {
 	grep -qxF -- "$1 $2" "$ARCHIVE/table"
 }
 
 # archive_fetch PACKAGE=VERSION...: put the packages into $DEBS, whole or not
 # at all.
-archive_fetch()
-{
+archive_fetch() {
 	local want
 
 	mkdir -p "$DEBS/partial"
 	for want; do
-		[ ! -e "$(archive_deb "$want")" ] || continue
+		[[ ! -e "$(archive_deb "$want")" ]] || continue
 		(cd "$DEBS/partial" && archive_get download "$want") || return 1
 		mv "$DEBS/partial/${want%%=*}"_*.deb "$DEBS/" || return 1
 	done
 }
 
 # archive_deb PACKAGE=VERSION: where archive_fetch puts it.
-archive_deb()
-{
+archive_deb() {
 	local want=$1 version arch
 
 	version=${want#*=}
 	for arch in amd64 all; do
-		if [ -e "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb" ]; then
+		if [[ -e "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb" ]]; then
 			printf '%s\n' "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb"
 			return
 		fi

@@ -18,54 +18,47 @@ ME=${0##*/}
 # The exit status of die. Scripts that pass on another program's status use another one.
 DIE_STATUS=1
 
-say()
-{
+say() {
 	printf '%s: %s\n' "$ME" "$*" >&2
 }
 
-die()
-{
+die() {
 	say "$*"
 	exit "$DIE_STATUS"
 }
 
 # key WORD...: a short name for exactly these words.
-key()
-{
+key() {
 	printf '%s\n' "$@" | sha256sum | cut -c1-12
 }
 
 # key_files FILE...: the same for the contents of files.
-key_files()
-{
+key_files() {
 	cat -- "$@" | sha256sum | cut -c1-12
 }
 
-need_root()
-{
-	[ "$(id -u)" = 0 ] ||
+need_root() {
+	[[ "$(id -u)" == 0 ]] ||
 		die "needs root (it mounts, chroots and reads packages' device nodes); run it as root"
 }
 
 # Without root there is still the native build, which never comes here.
-need_platform()
-{
-	[ "$(uname -m)" = x86_64 ] ||
+need_platform() {
+	[[ "$(uname -m)" == x86_64 ]] ||
 		die "this machine is $(uname -m); only x86_64 (Debian: amd64) is supported"
 	command -v dpkg-deb >/dev/null ||
 		die "this is not a Debian system: dpkg-deb is missing"
 }
 
 # need_commands COMMAND=PACKAGE...: install what the host lacks.
-need_commands()
-{
+need_commands() {
 	local pair missing=()
 
 	for pair; do
 		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" >/dev/null ||
 			missing+=("${pair#*=}")
 	done
-	[ ${#missing[@]} -gt 0 ] || return 0
+	[[ ${#missing[@]} -gt 0 ]] || return 0
 	need_root
 	need_platform
 	mkdir -p "$CACHE/log"
@@ -75,8 +68,7 @@ need_commands()
 	unlock host
 }
 
-install_host_packages()
-{
+install_host_packages() {
 	export DEBIAN_FRONTEND=noninteractive
 
 	# An interrupted run may have left packages unpacked only.
@@ -86,13 +78,12 @@ install_host_packages()
 }
 
 # need_space GIB WHAT: free space where the cache lives.
-need_space()
-{
+need_space() {
 	local have
 
 	mkdir -p "$CACHE"
 	have=$(df -Pk "$CACHE" | awk 'NR == 2 { print int($4 / 1024 / 1024) }')
-	[ "$have" -ge "$1" ] ||
+	[[ $have -ge "$1" ]] ||
 		die "$2 needs $1 GiB free in $CACHE, which has $have (RUST_LOOP_CACHE= names another place)"
 }
 
@@ -101,11 +92,10 @@ need_space()
 declare -A LOCK_FD=()
 
 # lock NAME [shared]: a lock of the cache; says so when it has to wait.
-lock()
-{
+lock() {
 	local fd mode=-x
 
-	[ "${2:-}" != shared ] || mode=-s
+	[[ ${2:-} != shared ]] || mode=-s
 	mkdir -p "$CACHE/lock"
 	exec {fd}>"$CACHE/lock/$1"
 	if ! flock -n $mode "$fd"; then
@@ -115,8 +105,7 @@ lock()
 	LOCK_FD[$1]=$fd
 }
 
-unlock()
-{
+unlock() {
 	local fd=${LOCK_FD[$1]}
 
 	flock -u "$fd"
@@ -131,8 +120,7 @@ unlock()
 #
 # Never call this behind if, && or ||: bash then ignores errors inside
 # functions, and a half-made artefact would count as made.
-step()
-{
+step() {
 	local log=$CACHE/log/$1.log what=$2 pid rc=0 start=$SECONDS
 
 	shift 2
@@ -148,32 +136,30 @@ step()
 	watch_step "$pid" "$log" "$start"
 	wait "$pid" || rc=$?
 	trap - INT TERM HUP
-	if [ "$rc" != 0 ]; then
+	if [[ $rc != 0 ]]; then
 		tail -n 25 "$log" >&2
 		die "failed after $((SECONDS - start)) s: $what; full log: $log"
 	fi
 	say "  done in $((SECONDS - start)) s"
 }
 
-watch_step()
-{
+watch_step() {
 	local pid=$1 log=$2 start=$3 next=30 took
 
 	while kill -0 "$pid" 2>/dev/null; do
 		sleep 0.2
 		took=$((SECONDS - start))
-		if [ -t 2 ]; then
+		if [[ -t 2 ]]; then
 			printf '\r\033[K  %d s  %s' "$took" "$(last_line "$log")" >&2
-		elif [ "$took" -ge "$next" ]; then
+		elif [[ $took -ge "$next" ]]; then
 			next=$((took + 30))
 			say "  $took s: $(last_line "$log")"
 		fi
 	done
-	[ ! -t 2 ] || printf '\r\033[K' >&2
+	[[ ! -t 2 ]] || printf '\r\033[K' >&2
 }
 
-last_line()
-{
+last_line() {
 	tail -c 300 "$1" | tr '\r' '\n' | tr -cd '[:print:]\n' |
 		grep . | tail -n 1 | cut -c1-70 || :
 }
@@ -186,8 +172,7 @@ last_line()
 # It is built at its final place, since a kernel's build directory is full of
 # its own absolute path, and exists for others from the moment that the file
 # .complete does. What an interrupted run left has none and is made anew.
-artefact()
-{
+artefact() {
 	local name=$1 what=$2 builder=$3
 
 	shift 3
@@ -205,15 +190,13 @@ artefact()
 	unlock "$name"
 }
 
-artefact_exists()
-{
-	[ -e "$CACHE/$1/.complete" ]
+artefact_exists() {
+	[[ -e "$CACHE/$1/.complete" ]]
 }
 
 # prune: remove what nothing has used for two weeks. Called once a day, when
 # the archive is asked for a newer kernel.
-prune()
-{
+prune() {
 	local complete name fd
 
 	find "$CACHE" -maxdepth 2 -name .complete -mtime +14 |

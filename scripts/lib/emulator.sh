@@ -7,21 +7,18 @@
 # The QEMU of Debian 12 (7.2) sometimes executes a stale translation of code that another CPU
 # has just patched: one boot in twenty with two CPUs ended in "Oops: int3".
 
-emulator_name()
-{
+emulator_name() {
 	printf 'emulator-%s\n' "$(key "$SUITE" "$(declare -f emulator_build emulator_wrapper)")"
 }
 
-emulator_prepare()
-{
+emulator_prepare() {
 	artefact "$(emulator_name)" \
 		"emulator: QEMU of Debian $SUITE (53 MB to fetch, 0.16 GB, about 15 s)" \
 		emulator_build
 }
 
 # Unpacked, not installed: it is never entered, only run.
-emulator_build()
-{
+emulator_build() {
 	local dir=$1
 
 	debian_tree "$dir" extract qemu-system-x86 qemu-utils libc6
@@ -33,8 +30,7 @@ emulator_build()
 }
 
 # emulator_wrapper FILE PROGRAM ARGUMENTS
-emulator_wrapper()
-{
+emulator_wrapper() {
 	# Its libraries have a few private directories.
 	cat >"$1" <<-END
 		#!/bin/sh

@@ -6,28 +6,24 @@
 
 GUEST_DIR=$TOP/scripts/guest
 
-guest_packages()
-{
+guest_packages() {
 	sed -e '/^#/d' "$GUEST_DIR/packages"
 	# Words, separated by blanks.
 	# shellcheck disable=SC2086
 	printf '%s\n' ${GUEST_EXTRA_PACKAGES:-} | sed '/^$/d' | sort -u
 }
 
-guest_name()
-{
+guest_name() {
 	printf 'guest-%s\n' "$(key "$SUITE" "$(guest_packages)" "$(declare -f guest_build)")"
 }
 
-guest_prepare()
-{
+guest_prepare() {
 	artefact "$(guest_name)" \
 		"guest userland: Debian $SUITE${GUEST_EXTRA_PACKAGES:+ with $GUEST_EXTRA_PACKAGES} (0.15 GB to fetch, 0.6 GB, about 40 s)" \
 		guest_build
 }
 
-guest_build()
-{
+guest_build() {
 	local dir=$1 packages size
 
 	mapfile -t packages < <(guest_packages)
@@ -45,8 +41,7 @@ guest_build()
 
 # guest_initramfs DIR RELEASE TREE MODULE...: DIR/initramfs with a shell and
 # the named modules of DIR/modules, if the kernel has not built them in.
-guest_initramfs()
-{
+guest_initramfs() {
 	local dir=$1 release=$2 tree=$3 work=$1/initramfs.d
 
 	shift 3
@@ -61,8 +56,7 @@ guest_initramfs()
 }
 
 # modules_layout DIR RELEASE: where depmod and modprobe look, old or new.
-modules_layout()
-{
+modules_layout() {
 	mkdir -p "$1/usr/lib/modules/$2"
 	ln -s usr/lib "$1/lib"
 }
@@ -75,23 +69,20 @@ STOCK_MODULES=(arch block crypto fs lib mm net security
 	drivers/net/{dummy,veth,virtio_net,tun,net_failover})
 BOOT_MODULES=(virtio_pci virtio_blk virtio_console 9p 9pnet_virtio ext4 overlay)
 
-stock_boot_name()
-{
+stock_boot_name() {
 	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
 		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" \
 			"$(declare -f stock_boot_build guest_initramfs)")"
 }
 
-stock_boot_prepare()
-{
+stock_boot_prepare() {
 	tree_prepare "$KERNEL_RUST"
 	artefact "$(stock_boot_name)" \
 		"stock kernel $KERNEL_NAME and its modules (120 MB to fetch, 0.2 GB, about 20 s)" \
 		stock_boot_build
 }
 
-stock_boot_build()
-{
+stock_boot_build() {
 	local dir=$1 packages package from to=$1/usr/lib/modules/$KERNEL_NAME
 
 	packages=("$KERNEL_BINARY=$KERNEL_DEBVER" "linux-base-$KERNEL_NAME=$KERNEL_DEBVER"
@@ -120,22 +111,19 @@ stock_boot_build()
 
 # ---- debug ------------------------------------------------------------------
 
-debug_boot_name()
-{
+debug_boot_name() {
 	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}" \
 		"$(declare -f debug_boot_build guest_initramfs)")"
 }
 
-debug_boot_prepare()
-{
+debug_boot_prepare() {
 	debug_prepare
 	artefact "$(debug_boot_name)" \
 		"initramfs and module tree of the debug kernel (about 5 s)" \
 		debug_boot_build
 }
 
-debug_boot_build()
-{
+debug_boot_build() {
 	local dir=$1 from tree release
 
 	from=$CACHE/$(debug_name)
@@ -153,8 +141,7 @@ debug_boot_build()
 # modules_with BOOT MODULE: print a directory with the module tree of BOOT in
 # which modprobe finds MODULE. One for each module that was ever built, made
 # of hard links.
-modules_with()
-{
+modules_with() {
 	local boot=$1 module=$2 name release
 
 	release=$(cat "$CACHE/$boot/release")
@@ -171,8 +158,7 @@ modules_with()
 	printf '%s\n' "$CACHE/$name/usr/lib/modules"
 }
 
-modules_build()
-{
+modules_build() {
 	local dir=$1 boot=$2 module=$3 release=$4
 
 	rm -rf --one-file-system "$dir"
@@ -189,8 +175,7 @@ modules_build()
 }
 
 # Trees of modules that were rebuilt since; a guest may still use a young one.
-modules_prune()
-{
+modules_prune() {
 	find "$CACHE" -maxdepth 1 -name 'modules-*' ! -name "$1" -mmin +180 \
 		-exec rm -rf --one-file-system {} +
 }

@@ -12,8 +12,7 @@ KERNEL_CHOICE=$CACHE/kernel-choice
 # ---- choosing ---------------------------------------------------------------
 
 # Candidates, newest first: full names such as 7.2.12+deb13-amd64.
-kernel_candidates()
-{
+kernel_candidates() {
 	local series pattern
 
 	for series in "${KERNEL_SERIES[@]}"; do
@@ -24,29 +23,26 @@ kernel_candidates()
 }
 
 # kernel_packages NAME BINARY_PACKAGE: all that has to exist in one version.
-kernel_packages()
-{
+kernel_packages() {
 	local name=$1 binary=$2 common=${1%-amd64}
 
 	printf '%s\n' "$binary" "linux-base-$name" "linux-modules-$name" \
 		"linux-headers-$name" "linux-headers-$common-common" \
 		"linux-kbuild-$common" "linux-source-$(kernel_series "$name")"
-	[ "$binary" != "linux-binary-$name" ] || printf '%s\n' "linux-image-$name"
+	[[ $binary != "linux-binary-$name" ]] || printf '%s\n' "linux-image-$name"
 }
 
-kernel_series()
-{
+kernel_series() {
 	printf '%s\n' "${1%%+*}" | cut -d. -f1,2
 }
 
 # kernel_complete NAME BINARY_PACKAGE: print the version of which the archive
 # has the whole set; on failure print what is missing.
-kernel_complete()
-{
+kernel_complete() {
 	local version package
 
 	version=$(archive_versions "$2" | sed -n 1p)
-	if [ -z "$version" ]; then
+	if [[ -z $version ]]; then
 		printf '%s\n' "$2"
 		return 1
 	fi
@@ -61,8 +57,7 @@ kernel_complete()
 
 # kernel_choose_one NAME BINARY_PACKAGE: write the choice if this kernel has
 # Rust and the archive has the compiler that it was built with; else set REASON.
-kernel_choose_one()
-{
+kernel_choose_one() {
 	local name=$1 binary=$2 version config rust
 
 	version=$(kernel_complete "$name" "$binary") ||
@@ -81,13 +76,12 @@ kernel_choose_one()
 
 # kernel_choose: the newest that is complete, or the one that was asked for;
 # only an explicit wish gets a kernel that is not signed (yet).
-kernel_choose()
-{
+kernel_choose() {
 	local name tried=()
 
 	for name in $(kernel_candidates); do
-		if [ -n "${KERNEL_VERSION:-}" ]; then
-			[ "${name%%+*}" = "$KERNEL_VERSION" ] || [ "$name" = "$KERNEL_VERSION" ] || continue
+		if [[ -n ${KERNEL_VERSION:-} ]]; then
+			[[ ${name%%+*} == "$KERNEL_VERSION" ]] || [[ $name == "$KERNEL_VERSION" ]] || continue
 			kernel_choose_one "$name" "linux-binary-$name" && return
 			kernel_choose_one "$name" "linux-binary-unsigned-$name" && return
 		else
@@ -96,14 +90,13 @@ kernel_choose()
 		tried+=("$name: $REASON")
 	done
 	say "no supported kernel${KERNEL_VERSION:+ named $KERNEL_VERSION} in the archive; supported series: ${KERNEL_SERIES[*]}"
-	[ ${#tried[@]} = 0 ] || printf '  %s\n' "${tried[@]}" >&2
+	[[ ${#tried[@]} == 0 ]] || printf '  %s\n' "${tried[@]}" >&2
 	return 1
 }
 
 # kernel_select: set KERNEL_NAME, KERNEL_DEBVER, KERNEL_BINARY, KERNEL_RUST.
 # The archive is asked at most once a day, and not at all while unreachable.
-kernel_select()
-{
+kernel_select() {
 	local fields
 
 	KERNEL_CHOICE=$CACHE/kernel-choice${KERNEL_VERSION:+-$KERNEL_VERSION}
@@ -119,28 +112,26 @@ kernel_select()
 	KERNEL_RUST=${fields[3]}
 }
 
-kernel_choice_is_fresh()
-{
+kernel_choice_is_fresh() {
 	local minutes=1440
 
-	[ -e "$KERNEL_CHOICE" ] || return 1
+	[[ -e $KERNEL_CHOICE ]] || return 1
 	# One command is several scripts; not each of them asks again.
-	[ "${REFRESH:-0}" != 1 ] || minutes=1
-	[ -n "$(find "$KERNEL_CHOICE" -mmin "-$minutes")" ]
+	[[ ${REFRESH:-0} != 1 ]] || minutes=1
+	[[ -n "$(find "$KERNEL_CHOICE" -mmin "-$minutes")" ]]
 }
 
 # Called behind ||, where bash does not end at errors: each is looked at.
-kernel_choice_renew()
-{
+kernel_choice_renew() {
 	need_platform
 	say "asking the Debian archive which kernels there are (15 MB, about 5 s)"
 	# What is wrong here is said here: what follows goes to a log.
 	archive_sources >/dev/null || exit 1
 	if archive_refresh >"$CACHE/log/archive.log" 2>&1; then
 		kernel_choose >&2 ||
-			{ [ -e "$KERNEL_CHOICE" ] || exit 1; touch "$KERNEL_CHOICE.new"; }
-		[ ! -s "$KERNEL_CHOICE.new" ] || mv "$KERNEL_CHOICE.new" "$KERNEL_CHOICE"
-	elif [ ! -e "$KERNEL_CHOICE" ]; then
+			{ [[ -e $KERNEL_CHOICE ]] || exit 1; touch "$KERNEL_CHOICE.new"; }
+		[[ ! -s "$KERNEL_CHOICE.new" ]] || mv "$KERNEL_CHOICE.new" "$KERNEL_CHOICE"
+	elif [[ ! -e $KERNEL_CHOICE ]]; then
 		tail -n 5 "$CACHE/log/archive.log" >&2
 		die "the Debian archive cannot be reached and nothing is cached yet; log: $CACHE/log/archive.log"
 	else
@@ -153,20 +144,17 @@ kernel_choice_renew()
 
 # ---- source -----------------------------------------------------------------
 
-source_name()
-{
+source_name() {
 	printf 'source-%s\n' "$KERNEL_DEBVER"
 }
 
-source_prepare()
-{
+source_prepare() {
 	artefact "$(source_name)" \
 		"kernel source $KERNEL_DEBVER (160 MB to fetch, 1.8 GB, about 40 s)" \
 		source_build
 }
 
-source_build()
-{
+source_build() {
 	local package
 
 	package=linux-source-$(kernel_series "$KERNEL_NAME")
@@ -178,14 +166,12 @@ source_build()
 
 # ---- stock ------------------------------------------------------------------
 
-stock_name()
-{
+stock_name() {
 	printf 'stock-%s-%s\n' "$KERNEL_NAME" \
 		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(tree_name "$KERNEL_RUST")" "$(key_files "$TOP/scripts/kernel/stock-kdir")")"
 }
 
-stock_prepare()
-{
+stock_prepare() {
 	tree_prepare "$KERNEL_RUST"
 	source_prepare
 	artefact "$(stock_name)" \
@@ -194,8 +180,7 @@ stock_prepare()
 }
 
 # scripts/kernel/stock-kdir does the work inside the build tree.
-stock_build()
-{
+stock_build() {
 	local dir=$1 headers=linux-headers-$KERNEL_NAME
 
 	archive_fetch "$headers=$KERNEL_DEBVER"
@@ -209,14 +194,12 @@ stock_build()
 
 # ---- debug ------------------------------------------------------------------
 
-debug_name()
-{
+debug_name() {
 	printf 'debug-%s-%s\n' "$KERNEL_DEBVER" \
 		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "$TOP"/scripts/kernel/debug{.config,-build})")"
 }
 
-debug_prepare()
-{
+debug_prepare() {
 	tree_prepare "$KERNEL_RUST"
 	source_prepare
 	artefact "$(debug_name)" \
@@ -224,8 +207,7 @@ debug_prepare()
 		debug_build
 }
 
-debug_build()
-{
+debug_build() {
 	tree_run "$(tree_name "$KERNEL_RUST")" nice "$TOP/scripts/kernel/debug-build" \
 		"$CACHE/$(source_name)" "$TOP/scripts/kernel/debug.config" "$1"
 }

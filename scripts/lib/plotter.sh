@@ -5,20 +5,17 @@
 # The program that draws the plots of benchmarks: gnuplot with a font, in a separate directory
 # like the emulator.
 
-plotter_name()
-{
+plotter_name() {
 	printf 'plotter-%s\n' "$(key "$SUITE" "$(declare -f plotter_build)")"
 }
 
-plotter_prepare()
-{
+plotter_prepare() {
 	artefact "$(plotter_name)" \
 		"plotter: gnuplot of Debian $SUITE (25 MB to fetch, 0.1 GB, about 15 s)" \
 		plotter_build
 }
 
-plotter_build()
-{
+plotter_build() {
 	local dir=$1
 
 	debian_tree "$dir" extract gnuplot-nox fonts-dejavu-core libc6

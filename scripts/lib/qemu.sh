@@ -22,21 +22,18 @@ QEMU_CPU=max,la57=off
 QEMU_TCG_CPU=$QEMU_CPU,-erms,-fsrm
 
 # share TAG DIRECTORY ACCESS: a directory of the host, by 9p.
-qemu_share()
-{
+qemu_share() {
 	ARGS+=(-fsdev "local,id=$1,path=$2,security_model=none$3"
 		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1")
 }
 
 # port NAME FILE: a channel from the guest into a file or fifo.
-qemu_port()
-{
+qemu_port() {
 	ARGS+=(-chardev "file,id=$1,path=$2"
 		-device "virtserialport,chardev=$1,name=$1")
 }
 
-qemu_disks()
-{
+qemu_disks() {
 	local disk i=0
 
 	for disk in "${DISKS[@]}"; do
@@ -57,19 +54,17 @@ qemu_disks()
 # qemu_image N FILE: a disk that the caller made. Where a qcow2 image has put
 # newly written data is kept in memory, whatever there is of it, until the guest
 # flushes the disk.
-qemu_image()
-{
+qemu_image() {
 	local format=raw
 
-	[ "$(head -c 3 "$2")" != QFI ] || format=qcow2,l2-cache-size=32M
+	[[ "$(head -c 3 "$2")" != QFI ]] || format=qcow2,l2-cache-size=32M
 	ARGS+=(-drive "id=disk$1,if=none,file=$2,cache=writeback,format=$format")
 }
 
-qemu_accel()
-{
-	if [ -n "$ICOUNT" ]; then
+qemu_accel() {
+	if [[ -n $ICOUNT ]]; then
 		ARGS+=(-accel tcg,thread=single -icount shift=0,sleep=off -smp 1 -cpu "$QEMU_CPU")
-	elif [ "$ACCEL" = kvm ]; then
+	elif [[ $ACCEL == kvm ]]; then
 		ARGS+=(-accel kvm -smp "$CPUS" -cpu host)
 	else
 		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu "$QEMU_TCG_CPU")
@@ -79,28 +74,26 @@ qemu_accel()
 # choose_accel: set ACCEL. That /dev/kvm opens does not mean that a kernel
 # boots on it: there are machines on which it hangs after the firmware. So it is
 # tried once for each kernel of the host, and the answer kept.
-choose_accel()
-{
+choose_accel() {
 	local answer
 
 	ACCEL=${RUST_LOOP_ACCEL:-}
-	[ -z "$ACCEL" ] || return 0
+	[[ -z $ACCEL ]] || return 0
 	ACCEL=tcg
-	if [ ! -w /dev/kvm ] || [ -n "$ICOUNT" ]; then
+	if [[ ! -w /dev/kvm ]] || [[ -n $ICOUNT ]]; then
 		return 0
 	fi
 	answer=$CACHE/accel-$(key "$(uname -rv)" "$(emulator_name)")
-	if [ ! -s "$answer" ]; then
+	if [[ ! -s $answer ]]; then
 		lock accel
-		[ -s "$answer" ] || try_kvm "$answer"
+		[[ -s $answer ]] || try_kvm "$answer"
 		unlock accel
 	fi
 	ACCEL=$(<"$answer")
 }
 
 # try_kvm ANSWER: write kvm to ANSWER if a guest reaches user space, else tcg.
-try_kvm()
-{
+try_kvm() {
 	local accel=tcg
 
 	say "trying whether a guest boots with KVM (up to 10 s, once)"
@@ -116,8 +109,7 @@ try_kvm()
 }
 
 # qemu_arguments: set ARGS from the options of the run.
-qemu_arguments()
-{
+qemu_arguments() {
 	ARGS=(-nodefaults -no-user-config -display none -no-reboot -machine q35
 		-m "$MEM"
 		-kernel "$BOOT/vmlinuz" -initrd "$RUN/initramfs"
@@ -133,8 +125,8 @@ qemu_arguments()
 	qemu_port status "$RUN/status"
 	qemu_share modules "$MODULES" ,readonly=on
 	qemu_share src "$TOP" ,readonly=on
-	[ -z "$SHARE" ] || qemu_share share "$SHARE" ,readonly=on
-	[ -z "$SHARE_RW" ] || qemu_share out "$SHARE_RW" ''
-	[ -z "$PLUGIN" ] || ARGS+=(-plugin "$PLUGIN")
-	[ -z "$PIDFILE" ] || ARGS+=(-pidfile "$PIDFILE")
+	[[ -z $SHARE ]] || qemu_share share "$SHARE" ,readonly=on
+	[[ -z $SHARE_RW ]] || qemu_share out "$SHARE_RW" ''
+	[[ -z $PLUGIN ]] || ARGS+=(-plugin "$PLUGIN")
+	[[ -z $PIDFILE ]] || ARGS+=(-pidfile "$PIDFILE")
 }

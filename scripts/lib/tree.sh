@@ -19,12 +19,11 @@ RUST_PACKAGES=(rustc rust-src rustfmt rust-clippy libstd-rust-dev)
 
 # rust_version CODE: the archive's rustc whose version is CODE, in the form
 # that CONFIG_RUSTC_VERSION has (1.85.1 is 108501).
-rust_version()
-{
+rust_version() {
 	local version
 
 	for version in $(archive_versions rustc); do
-		if [ "$(rust_code "$version")" = "$1" ]; then
+		if [[ "$(rust_code "$version")" == "$1" ]]; then
 			printf '%s\n' "$version"
 			return
 		fi
@@ -32,29 +31,25 @@ rust_version()
 	return 1
 }
 
-rust_code()
-{
+rust_code() {
 	printf '%s\n' "$1" |
 		sed -n -E 's/^([0-9]+)\.([0-9]+)\.([0-9]+).*/\1 \2 \3/p' |
 		{ read -r a b c && printf '%d%03d%02d\n' "$a" "$b" "$c"; }
 }
 
 # tree_name RUST_VERSION
-tree_name()
-{
+tree_name() {
 	printf 'tree-%s\n' "$(key "$SUITE" "$1" "${TREE_PACKAGES[@]}" "${RUST_PACKAGES[@]}")"
 }
 
 # tree_prepare RUST_VERSION
-tree_prepare()
-{
+tree_prepare() {
 	artefact "$(tree_name "$1")" \
 		"build tree: Debian $SUITE with compilers, rustc ${1%%+*} (0.5 GB to fetch, 2 GB, about 2 min)" \
 		tree_build "$1"
 }
 
-tree_build()
-{
+tree_build() {
 	local dir=$1 rust=$2 package rusts=()
 
 	for package in "${RUST_PACKAGES[@]}"; do
@@ -68,8 +63,7 @@ tree_build()
 #
 # The downloads go to a directory that outlives an interrupted run; it is
 # mounted inside a namespace, so that no mount outlives the run.
-debian_tree()
-{
+debian_tree() {
 	local dir=$1 variant=$2
 
 	shift 2
@@ -98,8 +92,7 @@ debian_tree()
 
 # tree_run TREE COMMAND...: run COMMAND inside the tree, with the checkout,
 # the cache and /tmp at the paths they have outside.
-tree_run()
-{
+tree_run() {
 	local tree=$1
 
 	shift

@@ -7,21 +7,18 @@
 RUBLK_VERSION=0.2.15
 UBLK_PACKAGES=(cargo rustc gcc libc6-dev clang-19 libclang-19-dev pkg-config ca-certificates)
 
-ublk_name()
-{
+ublk_name() {
 	printf 'ublk-%s\n' "$(key "$SUITE" "$RUBLK_VERSION" "${UBLK_PACKAGES[@]}" \
 		"$(declare -f ublk_build)")"
 }
 
-ublk_prepare()
-{
+ublk_prepare() {
 	artefact "$(ublk_name)" \
 		"ublk: rublk $RUBLK_VERSION (0.3 GB to fetch, 1 GB while it is built, about 5 min)" \
 		ublk_build
 }
 
-ublk_build()
-{
+ublk_build() {
 	local dir=$1 file
 
 	mkdir -p "$dir"
