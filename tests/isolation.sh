@@ -222,11 +222,11 @@ row() {
 		$((same / control)) $((same * 100 / control % 100)) "$same99" "$control99" \
 		$((same99 / control99)) $((same99 * 100 / control99 % 100)) \
 		"$(wc -l <"$WORK/same")" "$(range_of same)" "$(range_of control)" |
-		tee -a "$WORK/table" >"$WORK/report"
+		tee -a "$WORK/table" | report_lines
 }
 
 table() {
-	cat "$WORK/table" >"$WORK/report"
+	report_lines <"$WORK/table"
 }
 
 # compare PREFIX NAME COUNT DEPTH HOW RATE DIRECT I/O NUMBER: a line of the table, for

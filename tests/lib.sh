@@ -51,7 +51,12 @@ test_case() {
 
 # report TEXT: a line below the result of the case.
 report() {
-	echo "$*" >>"$WORK/report"
+	echo "$*" >>"$WORK/reported"
+}
+
+# report_lines: the same for standard input.
+report_lines() {
+	cat >>"$WORK/reported"
 }
 
 fail() {
@@ -176,7 +181,7 @@ run_case() {
 	local name=$1 rc why start=$SECONDS
 	shift
 	COUNT=$((COUNT + 1))
-	rm -f "$WORK/skip" "$WORK/report"
+	rm -f "$WORK/skip" "$WORK/reported"
 	echo "<6>tests: $name" >/dev/kmsg
 	(
 		set -eE
@@ -200,9 +205,9 @@ run_case() {
 		echo "not ok $COUNT $name"
 		FAILED=1
 	fi
-	[[ ! -e $WORK/report ]] || while IFS= read -r why; do
+	[[ ! -e $WORK/reported ]] || while IFS= read -r why; do
 		echo "# $why"
-	done <"$WORK/report"
+	done <"$WORK/reported"
 	((SECONDS - start < 5)) || echo "# $((SECONDS - start)) s"
 }
 

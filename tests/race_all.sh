@@ -25,11 +25,11 @@ race() {
 	truncate -s 4M "$WORK/race/table" "$WORK/race/ext4"
 	printf 'label: gpt\nsize=1M\nsize=1M\n' | sfdisk -q "$WORK/race/table"
 	mkfs.ext4 -q "$WORK/race/ext4"
-	"$PROGRAMS/race.py" "$PREFIX" "$WORK/race" "$(seconds)" >"$WORK/report" || {
-		cat "$WORK/report"
+	"$PROGRAMS/race.py" "$PREFIX" "$WORK/race" "$(seconds)" >"$WORK/operations" || {
+		cat "$WORK/operations"
 		return 1
 	}
-	sed 's/^/# /' "$WORK/report" >&3
+	report_lines <"$WORK/operations"
 }
 
 afterwards() {
@@ -45,5 +45,4 @@ test_case "after all operations at once every device can be unbound and removed"
 test_case "the module unloads after that" driver_unloads
 test_case "the driver works when it is loaded again" afterwards
 
-exec 3>&1
 run_cases
