@@ -16,7 +16,7 @@ setup() {
 	udevadm settle
 }
 
-# reads NUMBER DEPTH: how many of these reads of 4 KiB were executed nearby.
+# reads NUMBER DEPTH: the number of these reads of 4 KiB executed on the CPU that issued them.
 reads() {
 	local before
 	before=$(summary_field "${DEV}0" percpu)
@@ -26,21 +26,21 @@ reads() {
 }
 
 one_at_a_time() {
-	local nearby
+	local on_cpu
 	setup
-	nearby=$(reads 2000 1)
-	report "$nearby of 2000 reads one at a time were executed nearby"
+	on_cpu=$(reads 2000 1)
+	report "$on_cpu of 2000 reads one at a time were executed on their CPU"
 	# After one that was late, as others ran there, some are executed elsewhere.
-	((nearby > 500)) || fail "only $nearby"
+	((on_cpu > 500)) || fail "only $on_cpu"
 	detach "${DEV}0"
 }
 
 many_at_a_time() {
-	local nearby
+	local on_cpu
 	setup
-	nearby=$(reads 8000 32)
-	report "$nearby of 8000 reads 32 at a time were executed nearby"
-	((nearby < 1000)) || fail "as many as $nearby"
+	on_cpu=$(reads 8000 32)
+	report "$on_cpu of 8000 reads 32 at a time were executed on their CPU"
+	((on_cpu < 1000)) || fail "as many as $on_cpu"
 	detach "${DEV}0"
 }
 
@@ -64,8 +64,8 @@ no_time() {
 	detach "${DEV}0"
 }
 
-test_case "a single command is executed nearby" one_at_a_time
-test_case "many commands at a time are not executed nearby" many_at_a_time
+test_case "a single command is executed on the CPU that issued it" one_at_a_time
+test_case "many commands at a time are executed elsewhere" many_at_a_time
 test_case "a busy CPU does not hold up a command" no_time
 
 run_cases
