@@ -10,7 +10,7 @@ ARCHIVE=$CACHE/archive
 DEBS=$CACHE/debs
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# The mirror the host already uses, so that its proxies and permissions hold.
+# Prints the mirror that the host uses, for which its proxies and permissions are set up.
 archive_mirror() {
 	local format='$(REPO_URI)' found
 
@@ -30,7 +30,7 @@ archive_mirror() {
 	printf '%s\n' "$found"
 }
 
-# Lines of a sources.list for the suites we draw from.
+# Prints the lines of sources.list for the suites in use.
 archive_sources() {
 	local mirror suite
 
@@ -79,13 +79,13 @@ archive_refresh() {
 		archive_table >"$ARCHIVE/table"
 }
 
-# apt-get update by itself succeeds with old lists when the network is down.
+# Without the option, apt-get update succeeds with old lists when the network is down.
 archive_update() {
 	archive_get --error-on=any update
 }
 
-# "package version" for all that is ever asked for: apt-cache takes half a
-# second to start, so it is started once.
+# Prints "package version" for all packages in use, by a single apt-cache, which takes half a
+# second to start.
 archive_table() {
 	local names
 
@@ -94,7 +94,7 @@ archive_table() {
 	archive_query madison "${names[@]}" | awk '{ print $1, $3 }' | sort -u
 }
 
-# archive_versions PACKAGE: its versions in the archive, newest first.
+# archive_versions PACKAGE: print its versions in the archive, newest first.
 archive_versions() {
 	awk -v name="$1" '$1 == name { print $2 }' "$ARCHIVE/table" | sort -rV
 }
@@ -104,8 +104,8 @@ archive_has() {
 	grep -qxF -- "$1 $2" "$ARCHIVE/table"
 }
 
-# archive_fetch PACKAGE=VERSION...: put the packages into $DEBS, whole or not
-# at all.
+# archive_fetch PACKAGE=VERSION...: download packages to $DEBS. A package appears there only
+# when it is complete.
 archive_fetch() {
 	local want
 
@@ -117,7 +117,7 @@ archive_fetch() {
 	done
 }
 
-# archive_deb PACKAGE=VERSION: where archive_fetch puts it.
+# archive_deb PACKAGE=VERSION: print the path to which archive_fetch downloads the package.
 archive_deb() {
 	local want=$1 version arch
 

@@ -17,7 +17,7 @@ emulator_prepare() {
 		emulator_build
 }
 
-# Unpacked, not installed: it is never entered, only run.
+# The packages are unpacked, not installed, because programs run from outside of the tree.
 emulator_build() {
 	local dir=$1
 
@@ -31,7 +31,7 @@ emulator_build() {
 
 # emulator_wrapper FILE PROGRAM ARGUMENTS
 emulator_wrapper() {
-	# Its libraries have a few private directories.
+	# Some libraries are in private directories.
 	cat >"$1" <<-END
 		#!/bin/sh
 		tree=\$(dirname "\$0")

@@ -33,14 +33,14 @@ guest_build() {
 	mkdir -p "$dir"/root/{proc,sys,dev,run,tmp,root,guest,mnt/src,mnt/share,mnt/out} \
 		"$dir/root/usr/lib/modules"
 	size=$(du -sm "$dir/root" | cut -f1)
-	# It is only ever read: no journal, no reserve, a little room for metadata.
+	# The image is read-only: no journal, no reserved blocks, little room for metadata.
 	mke2fs -q -t ext4 -O ^has_journal -m 0 -N 60000 -L guest \
 		-d "$dir/root" "$dir/root.ext4" "$((size + size / 8 + 32))M"
 	rm -rf --one-file-system "$dir/root"
 }
 
-# guest_initramfs DIR RELEASE TREE MODULE...: DIR/initramfs with a shell and
-# the named modules of DIR/modules, if the kernel has not built them in.
+# guest_initramfs DIR RELEASE TREE MODULE...: make DIR/initramfs with a shell and those of the
+# modules that are not built into the kernel.
 guest_initramfs() {
 	local dir=$1 release=$2 tree=$3 work=$1/initramfs.d
 
@@ -55,7 +55,8 @@ guest_initramfs() {
 	rm -rf "$work" "$dir/insmod"
 }
 
-# modules_layout DIR RELEASE: where depmod and modprobe look, old or new.
+# modules_layout DIR RELEASE: make the directories in which old and new depmod and modprobe
+# search.
 modules_layout() {
 	mkdir -p "$1/usr/lib/modules/$2"
 	ln -s usr/lib "$1/lib"
@@ -92,14 +93,14 @@ stock_boot_build() {
 		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
 	done
 	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
-	# The name of one that is not signed says so.
+	# The file name of an unsigned kernel has a suffix.
 	mv "$from"/vmlinuz* "$dir/vmlinuz"
 	modules_layout "$dir" "$KERNEL_NAME"
 	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
 	tar -C "$from" -c --ignore-failed-read "${STOCK_MODULES[@]/#/kernel/}" |
 		tar -C "$to" -x
 	# A guest without hardware acceleration takes 3 s to decompress xfs, check
-	# its signature and read its type information. The code stays as it is.
+	# its signature and read its type information. The code of modules is unchanged.
 	find "$to" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 50 xz -d
 	find "$to" -name '*.ko' -print0 | tree_run "$(tree_name "$KERNEL_RUST")" \
 		xargs -0 -r -P "$(nproc)" -n 50 strip --strip-debug -R .BTF -R .BTF.base
@@ -138,9 +139,8 @@ debug_boot_build() {
 
 # ---- module trees -----------------------------------------------------------
 
-# modules_with BOOT MODULE: print a directory with the module tree of BOOT in
-# which modprobe finds MODULE. One for each module that was ever built, made
-# of hard links.
+# modules_with BOOT MODULE: print a directory with the module tree of BOOT in which modprobe
+# finds MODULE. Each version of the module has its own tree, made of hard links.
 modules_with() {
 	local boot=$1 module=$2 name release
 
@@ -166,7 +166,7 @@ modules_build() {
 	cp -al "$CACHE/$boot"/{usr,lib} "$dir/"
 	mkdir -p "$dir/lib/modules/$release/updates"
 	cp "$module" "$dir/lib/modules/$release/updates/"
-	# Links to the files of all trees: depmod must not write through them.
+	# All trees share these files by hard links, so depmod must not overwrite them.
 	find "$dir/usr/lib/modules/$release" -maxdepth 1 -name 'modules.*' \
 		! -name modules.order ! -name 'modules.builtin' \
 		! -name 'modules.builtin.modinfo' -delete
@@ -174,7 +174,7 @@ modules_build() {
 	touch "$dir/.complete"
 }
 
-# Trees of modules that were rebuilt since; a guest may still use a young one.
+# Removes the trees of old modules. Running guests may use recent ones.
 modules_prune() {
 	find "$CACHE" -maxdepth 1 -name 'modules-*' ! -name "$1" -mmin +180 \
 		-exec rm -rf --one-file-system {} +

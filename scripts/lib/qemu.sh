@@ -21,13 +21,13 @@ QEMU_CPU=max,la57=off
 # byte. Counting instructions uses the bits, so that the counts do not depend on this.
 QEMU_TCG_CPU=$QEMU_CPU,-erms,-fsrm
 
-# share TAG DIRECTORY ACCESS: a directory of the host, by 9p.
+# qemu_share TAG DIRECTORY ACCESS: share a directory of the host by 9p.
 qemu_share() {
 	ARGS+=(-fsdev "local,id=$1,path=$2,security_model=none$3"
 		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1")
 }
 
-# port NAME FILE: a channel from the guest into a file or fifo.
+# qemu_port NAME FILE: add a channel from the guest to a file or fifo.
 qemu_port() {
 	ARGS+=(-chardev "file,id=$1,path=$2"
 		-device "virtserialport,chardev=$1,name=$1")
@@ -51,9 +51,8 @@ qemu_disks() {
 	done
 }
 
-# qemu_image N FILE: a disk that the caller made. Where a qcow2 image has put
-# newly written data is kept in memory, whatever there is of it, until the guest
-# flushes the disk.
+# qemu_image N FILE: add an image of the caller as a disk. The large cache keeps the location of
+# newly written data of a qcow2 image in memory until the guest flushes the disk.
 qemu_image() {
 	local format=raw
 
@@ -71,9 +70,8 @@ qemu_accel() {
 	fi
 }
 
-# choose_accel: set ACCEL. That /dev/kvm opens does not mean that a kernel
-# boots on it: there are machines on which it hangs after the firmware. So it is
-# tried once for each kernel of the host, and the answer kept.
+# choose_accel: set ACCEL. Boots a guest with KVM once for each kernel of the host, and stores
+# the result, because on some machines /dev/kvm opens but guests hang after the firmware.
 choose_accel() {
 	local answer
 
