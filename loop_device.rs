@@ -280,6 +280,26 @@ impl LoopDevice {
         )
     }
 
+    /// Creates the directory in debugfs if it does not exist. Sleeps.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn create_debugfs(&self) -> Result {
+        let mut files = self.files.lock();
+        if files.is_none() {
+            let dir = Dir::new_in(self.shared.debugfs.clone(), &self.name);
+            *files = Some(Files::new(dir, self.workers.report()?)?);
+        }
+        Ok(())
+    }
+
+    /// Removes the directory in debugfs. Waits for readers, sleeps.
+    fn remove_debugfs(&self) {
+        let files = self.files.lock().take();
+        drop(files);
+    }
+
     /// Returns whether the device has no backing file and no ioctl is attaching one.
     fn is_unbound(&self) -> bool {
         matches!(*self.state.lock(), State::Unbound)

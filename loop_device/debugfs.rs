@@ -5,7 +5,6 @@
 //! The directory exists from the first attach of the device until the removal of the device. A
 //! device that has never been attached does not need memory for it.
 
-use super::LoopDevice;
 use crate::{
     abstractions::debugfs::{
         Dir,
@@ -27,32 +26,18 @@ pub(super) struct Files {
     _summary: File<Summary>,
 }
 
-impl LoopDevice {
-    /// Creates the directory if it does not exist. Sleeps.
+impl Files {
+    /// Creates the files in `dir`. Sleeps.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(super) fn create_debugfs(&self) -> Result {
-        let mut files = self.files.lock();
-        if files.is_none() {
-            let report = self.workers.report()?;
-            let summary = Summary::new(report.clone())?;
-            let dir = Arc::new(
-                Dir::new_in(self.shared.debugfs.clone(), &self.name),
-                GFP_KERNEL,
-            )?;
-            *files = Some(Files {
-                _workers: File::new(dir.clone(), c"workers", report),
-                _summary: File::new(dir, c"summary", summary),
-            });
-        }
-        Ok(())
-    }
-
-    /// Removes the directory. Waits for readers, sleeps.
-    pub(super) fn remove_debugfs(&self) {
-        let files = self.files.lock().take();
-        drop(files);
+    pub(super) fn new(dir: Dir, report: Arc<Report>) -> Result<Self> {
+        let summary = Summary::new(report.clone())?;
+        let dir = Arc::new(dir, GFP_KERNEL)?;
+        Ok(Self {
+            _workers: File::new(dir.clone(), c"workers", report),
+            _summary: File::new(dir, c"summary", summary),
+        })
     }
 }

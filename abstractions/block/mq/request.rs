@@ -330,8 +330,8 @@ pub(in crate::abstractions::block) unsafe trait PduVariant:
     );
 }
 
-/// A request of a [`TagSet<T>`](super::TagSet), by its address. It says nothing of who owns the
-/// request.
+/// A request of a [`TagSet<T>`](super::TagSet), by its address. It does not imply
+/// ownership.
 ///
 /// # Invariants
 ///
