@@ -65,10 +65,10 @@ pub(crate) enum TryIssue {
 }
 
 impl LoopCmd {
-    /// Returns whether the command can make progress before anything waits for the backing
-    /// device or for a lock. `is_only_cmd` says that the worker has no other command. A
+    /// Returns whether the command can make progress without waiting for the backing
+    /// device. `is_only_cmd` says that the worker has no other command. A
     /// buffered read is executed then, because waiting for it delays no other command.
-    pub(crate) fn can_issue_nowait(&self, is_only_cmd: bool) -> bool {
+    pub(crate) fn can_issue(&self, is_only_cmd: bool) -> bool {
         if self.is_direct {
             return match self.info.op {
                 Op::Read => true,
@@ -108,18 +108,18 @@ impl LoopCmd {
 }
 
 /// Takes the first request out of `list`, which a worker has dequeued at `now`.
-pub(crate) fn dequeue(
+pub(crate) fn next_cmd(
     list: &mut RequestList<LoopQueue>,
     now: KtimeNs,
 ) -> Option<Request<LoopQueue>> {
     let mut rq = list.pop_front()?;
     let (request, cmd) = rq.parts();
     cmd.dequeue_time = now;
-    cmd.is_direct = cmd.backing.is_direct() || swap::is_direct(&request, &cmd.backing);
+    cmd.is_direct = cmd.backing.is_direct() || swap::carries_direct_swap(&request, &cmd.backing);
     Some(rq)
 }
 
-/// Issues a command that [can be](LoopCmd::can_issue_nowait). Process context of a kernel
+/// Issues a command that [can be](LoopCmd::can_issue). Process context of a kernel
 /// thread; sleeps, for example in the backing filesystem, but not for the backing device.
 pub(crate) fn try_issue(rq: Request<LoopQueue>) -> TryIssue {
     let cmd = rq.data();

@@ -95,12 +95,13 @@ impl Workers {
     pub(crate) fn new(percpu: Arc<OwnedQueue>, swap: Arc<OwnedQueue>) -> Result<Arc<Self>> {
         let placement = Placement::new(percpu, swap);
         let set = Arc::pin_init(Timer::new(WorkerSet::new(placement)), GFP_KERNEL)?;
-        Placement::start_watchdog(&set)?;
         let this = Self {
             rootcg: LoopWorker::new(&set, WorkerKind::RootCg, GFP_KERNEL)?,
             swap: LoopWorker::new(&set, WorkerKind::Swap, GFP_KERNEL)?,
             set,
         };
+        // The set refers to itself from here on, until `this` is dropped.
+        Placement::start_watchdog(&this.set)?;
         Ok(Arc::new(this, GFP_KERNEL)?)
     }
 
@@ -110,14 +111,14 @@ impl Workers {
     pub(crate) fn queue(&self, rq: NewRequest<LoopQueue>, is_last: bool) {
         let info = RequestInfo::new(&rq);
         let hint = Hint::new(&rq, is_last);
-        let cgroup = rq.blkcg().map(IoCgroup::from_blkcg);
+        let submitter = rq.blkcg().map(IoCgroup::from_blkcg);
         let refused = self.set.inner.with(|inner| {
             let Some(backing) = inner.backing.clone() else {
                 return Some(rq);
             };
-            let (worker, cgroup) = self.worker_for(inner, &rq, cgroup);
+            let (worker, charged) = self.worker_for(inner, &rq, submitter);
             let worker = worker.as_ref().unwrap_or(&self.rootcg);
-            let cmd = LoopCmd::new(info, backing, cgroup, worker.group.clone());
+            let cmd = LoopCmd::new(info, backing, charged, worker.group.clone());
             let queue = worker.queue.access_mut(inner);
             queue.waiting.push_back(rq.init(cmd));
             if let WorkerState::Idle { .. } = queue.state {
@@ -139,14 +140,14 @@ impl Workers {
         &self,
         inner: &mut Inner,
         rq: &NewRequest<LoopQueue>,
-        cgroup: Option<IoCgroup>,
+        submitter: Option<IoCgroup>,
     ) -> (Option<Arc<LoopWorker>>, Option<IoCgroup>) {
         // Charged to no cgroup. Otherwise the block layer would make the worker wait for the
         // limits of one cgroup, and with it all other cgroups, which wait for memory.
         if rq.is_swap() {
             return (Some(self.swap.clone()), None);
         }
-        let Some(cgroup) = cgroup else {
+        let Some(cgroup) = submitter else {
             return (None, None);
         };
         let css = cgroup.blkcg();
@@ -181,6 +182,9 @@ impl Workers {
     /// they become idle. A device without a backing file holds no cgroups. Returns the backing
     /// file as [`Self::set_backing`] does. Any context.
     ///
+    /// The caller makes sure that no request is queued or waits: the workers have no workqueue
+    /// afterwards.
+    ///
     /// This does not wait for workers, because its caller holds `open_mutex`: a worker in the
     /// backing filesystem may depend on that.
     pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
@@ -212,8 +216,8 @@ impl Drop for Workers {
         // finds that it has been freed or has nothing to do. It holds the set until it has
         // returned.
         //
-        // Two circles of references are broken here: the watchdog refers to the set that it is
-        // in, and each worker in the tree refers to the set that the tree is in.
+        // Three circles of references are broken here: the watchdog timer, the watched worker and
+        // the workers in the tree refer to the set, which refers to them.
         Placement::shutdown(&*self.set);
         self.set.shutdown();
         let tree = self.set.inner.with(|inner| inner.tree.take());

@@ -2,11 +2,6 @@
 
 #include "helpers.h"
 
-unsigned int rust_loop_helper_req_op(const struct request *rq)
-{
-	return req_op(rq);
-}
-
 bool rust_loop_helper_rq_is_sync(const struct request *rq)
 {
 	return op_is_sync(rq->cmd_flags) && !(rq->cmd_flags & REQ_RAHEAD);

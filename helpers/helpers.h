@@ -19,7 +19,6 @@
 #include <linux/workqueue.h>
 
 /* blk.c */
-unsigned int rust_loop_helper_req_op(const struct request *rq);
 bool rust_loop_helper_rq_is_sync(const struct request *rq);
 bool rust_loop_helper_rq_carries_swap(const struct request *rq);
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq);

@@ -46,7 +46,8 @@ use kernel::prelude::*;
 ///
 /// # Errors
 ///
-/// Returns the request if the I/O cannot be submitted without waiting for its completion.
+/// Returns the request if the I/O cannot be submitted without waiting for its completion, or is
+/// known to fail.
 pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<LoopQueue>> {
     let cmd = rq.data();
     if cmd.is_known_to_fail(&rq) {
@@ -58,7 +59,7 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
     // The request, and with it the command, may end before the file returns.
     let cgroup = cmd.cgroup.clone();
     IoCgroup::associate_with(cgroup.as_ref(), || {
-        let reserve = swap::may_use_reserve(rq.data(), &rq);
+        let reserve = swap::prepare_reserve(rq.data(), &rq);
         let cmd = rq.data_mut();
         cmd.oom_events = oom_events;
         cmd.is_inflight = true;
@@ -76,7 +77,7 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
 impl LoopCmd {
     /// Returns the attempt that began with the submission of the I/O. Any context.
     fn submitted_attempt(&self) -> Retries<'_> {
-        Retries::since(
+        Retries::resumed(
             self.group.retry_state(),
             self.file(),
             self.cgroup(),
@@ -86,8 +87,9 @@ impl LoopCmd {
 
     /// Returns whether stale pages of a range that direct I/O has written must be dropped from the
     /// page cache of the file. Pages that were read in during the write may be stale, and a block
-    /// device drops pages only after a synchronous write. In direct mode stale pages are
-    /// harmless: leaving that mode drops them, and no command reads them before that.
+    /// device drops pages only after a synchronous write. In direct mode no command
+    /// of this device reads them. `exchange_backing` drops them when the mode is left; after a
+    /// detach they are those that any direct write to the block device may leave.
     fn leaves_stale_pages(&self, rq: &RequestRef) -> bool {
         self.info.op == Op::Write
             && !self.backing.is_direct()

@@ -36,7 +36,8 @@ pub(crate) struct LoopQueue;
 pub(crate) struct LoopCmd {
     /// The backing file of the device when the command was queued.
     pub(super) backing: Arc<Backing>,
-    /// The cgroup that is charged; `None` for the root cgroup.
+    /// The cgroup that is charged; `None` for the root cgroup, swap-out, and commands that fell
+    /// back to the rootcg worker.
     pub(super) cgroup: Option<IoCgroup>,
     /// State that the commands of the worker share.
     pub(super) group: Arc<CmdGroup>,
@@ -50,7 +51,7 @@ pub(crate) struct LoopCmd {
     pub(super) transferred: u32,
     /// Whether direct I/O has been submitted to the file.
     pub(super) is_inflight: bool,
-    /// Whether direct I/O has failed because the cgroup was out of memory.
+    /// Whether direct I/O ended early because the cgroup was out of memory.
     pub(super) is_cgroup_oom: bool,
     /// The value of [`oom_events`](super::retry::oom_events) at the submission.
     pub(super) oom_events: usize,
@@ -155,7 +156,7 @@ impl LoopCmd {
 }
 
 /// Accounts for a command and ends its request. Any context, but not from the callback of
-/// other I/O: see [`Request::complete`].
+/// other I/O, see [`Request::complete`], except in the worker's task while it finishes its plug.
 pub(super) fn end(rq: Request<LoopQueue>, status: BlkStatus) {
     rq.data().account(status);
     rq.end(status);

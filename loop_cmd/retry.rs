@@ -89,6 +89,7 @@ impl MemoryState {
     /// Returns whether the cgroup was recently out of memory until dirty pages were written back.
     fn is_tight(&self) -> bool {
         let until = self.tight_until.get();
+        // The first condition avoids reading the clock in the usual case.
         until.is_after(KtimeNs::PAST) && until.is_after(KtimeNs::now())
     }
 
@@ -116,7 +117,7 @@ pub(super) struct Retries<'a> {
     charge: Option<&'a IoCgroup>,
     /// The value of [`IoCgroup::oom_events`] before the last attempt.
     oom_events: usize,
-    since: Option<Instant<Monotonic>>,
+    first_wait: Option<Instant<Monotonic>>,
     /// The pause before the next attempt, in calls of `memalloc_retry_wait()`.
     backoff: u32,
     /// Whether dirty pages have been written back since the last success.
@@ -132,11 +133,11 @@ impl<'a> Retries<'a> {
         file: &'a BackingFile,
         charge: Option<&'a IoCgroup>,
     ) -> Self {
-        Self::since((stats, memory), file, charge, oom_events(charge))
+        Self::resumed((stats, memory), file, charge, oom_events(charge))
     }
 
     /// Like [`Self::new`], for an attempt that began when [`oom_events`] returned `oom_events`.
-    pub(super) fn since(
+    pub(super) fn resumed(
         (stats, memory): (&'a Stats, &'a MemoryState),
         file: &'a BackingFile,
         charge: Option<&'a IoCgroup>,
@@ -148,7 +149,7 @@ impl<'a> Retries<'a> {
             file,
             charge,
             oom_events,
-            since: None,
+            first_wait: None,
             backoff: 1,
             is_written_back: false,
         }
@@ -178,7 +179,7 @@ impl<'a> Retries<'a> {
     }
 
     /// Returns whether an attempt that failed with `err` must not be repeated, because the cgroup
-    /// is out of memory and the file has no dirty pages. Any context.
+    /// is out of memory and the file has no dirty pages. Records that. Any context.
     pub(super) fn is_final(&self, err: Error) -> bool {
         let is_final = err == ENOMEM && self.is_cgroup_oom() && !self.file.is_dirty();
         if is_final {
@@ -238,7 +239,7 @@ impl<'a> Retries<'a> {
 
     /// Waits, twice as long each time. Returns `false` after [`RETRY_TIMEOUT`]. Sleeps.
     fn wait(&mut self) -> bool {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        let since = *self.first_wait.get_or_insert_with(Instant::now);
         if since.elapsed() > RETRY_TIMEOUT {
             self.memory.set_retries_exhausted();
             return false;

@@ -52,7 +52,7 @@ pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOpt
         }
         while let Some(mut iter) = segments.next_chunk(&mut space) {
             progress.advance(&mut iter, |iter, pos, options| {
-                let reserve = options.direct && swap::may_use_reserve(cmd, rq);
+                let reserve = options.direct && swap::prepare_reserve(cmd, rq);
                 task::with_memory_reserve_if(reserve, || file.write(pos, iter.as_source(), options))
             });
         }

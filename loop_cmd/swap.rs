@@ -15,7 +15,7 @@ use crate::{
 /// freed. Swap-in by way of the page cache reads neighbours, four times as much as is asked
 /// for, and the next write drops all of that again. If one of the two bypasses the page cache
 /// the other one has to.
-pub(super) fn is_direct(rq: &RequestRef, backing: &Backing) -> bool {
+pub(super) fn carries_direct_swap(rq: &RequestRef, backing: &Backing) -> bool {
     rq.carries_swap() && backing.allows_direct(rq.offset_bytes(), rq.bytes())
 }
 
@@ -29,7 +29,7 @@ pub(super) fn is_direct(rq: &RequestRef, backing: &Backing) -> bool {
 /// Without the reserves the worker was seen to look for memory for minutes, with all memory
 /// that could be freed waiting to be written by it (one in four runs of
 /// `tests/memory_swap.sh` on the debug kernel, with swap in a file).
-pub(super) fn may_use_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
+pub(super) fn prepare_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
     if !rq.is_swap() {
         return false;
     }

@@ -19,9 +19,9 @@
 //! device at a time is queued there, and a watchdog timer also queues it on the unbound
 //! workqueue, which has a rescuer, if it has not started after [`WATCHDOG_MSECS`]. The worker
 //! runs from whichever workqueue starts it first. If the per-CPU workqueue starts a worker late,
-//! per-CPU placement is disabled for [`BACKOFF_FACTOR`] times the delay. A worker that has
-//! started there is not moved: if a real-time task then monopolizes the CPU, the command is
-//! delayed.
+//! per-CPU placement is disabled for [`BACKOFF_FACTOR`] times the delay. The watchdog does
+//! not move a worker that has started: if a real-time task then monopolizes the CPU, the command
+//! is delayed.
 //!
 //! ```text
 //!            schedule()                WATCHDOG_MSECS
@@ -78,7 +78,8 @@ const LATE_MSECS: u32 = 4;
 /// After a CPU has delayed a worker by `d`, none is queued per-CPU for `BACKOFF_FACTOR * d`.
 const BACKOFF_FACTOR: Jiffies = 25;
 
-/// A worker that can be placed.
+/// A worker that can be placed. A trait, as [`PlacementOwner`] is, so that this file does not
+/// depend on the others and can be replaced by a stand-in.
 pub(super) trait PlacementWorker:
     WorkItem<UNBOUND, Pointer = Arc<Self>>
     + HasWork<Self, UNBOUND>
@@ -105,7 +106,7 @@ pub(super) trait PlacementOwner: Send + Sync + Sized + 'static {
 /// Whether the submitter of a command is about to wait for it.
 #[derive(Clone, Copy)]
 pub(super) struct Hint {
-    is_sync_qd1: bool,
+    may_be_sync_qd1: bool,
 }
 
 impl Hint {
@@ -113,14 +114,14 @@ impl Hint {
     /// context.
     pub(super) fn new(rq: &RequestRef, is_last: bool) -> Self {
         Self {
-            is_sync_qd1: is_last && !rq.is_swap() && rq.is_sync(),
+            may_be_sync_qd1: is_last && !rq.is_swap() && rq.is_sync(),
         }
     }
 }
 
 /// Predicts from the past of a worker whether the submitter waits for each command.
 pub(super) struct Predictor {
-    /// The number of commands for which the worker has run last.
+    /// The number of commands that the worker has found since it last started.
     nr_cmds: u32,
     last_submitter: Option<TaskStamp>,
 }
@@ -134,21 +135,21 @@ impl Predictor {
     }
 
     /// Refines the hint of a command that finds the worker idle, with `nr_inflight` commands in
-    /// flight. Called by the submitter, in any context.
+    /// flight, and records the submitter. Called by the submitter, in any context.
     pub(super) fn refine(&mut self, hint: Hint, nr_inflight: u32) -> Hint {
-        if !hint.is_sync_qd1 {
+        if !hint.may_be_sync_qd1 {
             return hint;
         }
         let submitter = Some(TaskStamp::current());
         let has_slept = self.last_submitter != submitter;
         self.last_submitter = submitter;
         Hint {
-            is_sync_qd1: has_slept && self.nr_cmds <= 1 && nr_inflight == 0,
+            may_be_sync_qd1: has_slept && self.nr_cmds <= 1 && nr_inflight == 0,
         }
     }
 
     /// Notes that the worker has started.
-    pub(super) fn reset(&mut self) {
+    pub(super) fn note_start(&mut self) {
         self.nr_cmds = 0;
     }
 
@@ -193,8 +194,8 @@ struct Queues {
 }
 
 impl<S: PlacementOwner> Placement<S> {
-    /// Creates a placement on the workqueues of all devices. It needs
-    /// [a watchdog](Self::start_watchdog) before the first command.
+    /// Creates a placement. Workers will run on `percpu` and `swap`, which all devices share, and
+    /// on the workqueue of the backing file. It needs [a watchdog](Self::start_watchdog) before the first command.
     pub(super) fn new(percpu: Arc<OwnedQueue>, swap: Arc<OwnedQueue>) -> Self {
         Self {
             queues: Some(Queues {
@@ -244,7 +245,7 @@ impl<S: PlacementOwner> Placement<S> {
 
     /// Queues the work of a worker that is not executing. Any context.
     pub(super) fn schedule(&mut self, worker: Arc<S::Worker>, hint: Hint) {
-        if hint.is_sync_qd1 && self.allows_percpu() && task::may_run_beside_current() {
+        if hint.may_be_sync_qd1 && self.allows_percpu() && task::may_run_beside_current() {
             if let (Some(queues), Some(watchdog)) = (&self.queues, &self.watchdog) {
                 let queued = queues.percpu.enqueue::<_, PERCPU>(worker.clone());
                 // Otherwise the work item is there from before, and watched no longer.

@@ -2,7 +2,8 @@
 
 //! Freeing the workers of cgroups.
 //!
-//! The timer of a set visits the worker that expires first. It frees a worker that has not been
+//! Each worker is in a list by a time, that of its creation at first. The timer of a set visits
+//! the worker that expires first. It frees a worker that has not been
 //! used since it was listed. It lists another worker again, by the time at which that became
 //! idle. So each worker is visited once in `idle_timeout_secs`, and is freed by the first timer
 //! after it expires.
@@ -121,7 +122,7 @@ fn reap_expired(
     freed: &mut Freed<LoopWorker>,
 ) -> Jiffies64 {
     for _ in 0..BATCH {
-        let Some((listed, key)) = inner.tree.first_listed() else {
+        let Some((listed, key)) = inner.tree.first_to_expire() else {
             return Jiffies64::MAX;
         };
         let expires = listed.saturating_add(timeout);
@@ -133,14 +134,15 @@ fn reap_expired(
             .get(key)
             .map(|worker| LastUse::of(worker, inner, now));
         match last_use {
-            Some(LastUse::Now) => inner.tree.list(key, now),
+            Some(LastUse::Now) => inner.tree.set_listed(key, now),
             Some(LastUse::Inflight) => {
                 let wait = timer::secs_to_jiffies(INFLIGHT_SECS) as Jiffies64;
+                // It expires at `now + wait`. The time grows, so that the loop makes progress.
                 let time = now.saturating_add(wait).saturating_sub(timeout);
-                inner.tree.list(key, time.max(listed + 1));
+                inner.tree.set_listed(key, time.max(listed + 1));
             }
             Some(LastUse::At(time)) if time.saturating_add(timeout) > now => {
-                inner.tree.list(key, time)
+                inner.tree.set_listed(key, time)
             }
             Some(LastUse::At(_)) | None => remove(inner, key, freed),
         }

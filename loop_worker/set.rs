@@ -6,7 +6,8 @@
 //!
 //! The *work lock* ([`WorkerSet::inner`]) of a device protects its tree, the queue and state of
 //! each worker, and the backing file for new commands. It is taken in any context, with
-//! interrupts disabled. Only the locks of workqueues and timers nest inside it.
+//! interrupts disabled. Only the locks of workqueues, timers and the allocator nest
+//! inside it.
 //!
 //! # States of a worker
 //!
@@ -22,8 +23,7 @@
 //! ```
 //!
 //! A worker that is *Scheduled* or *Executing* sees every command that is queued to it. It may be
-//! on two workqueues: the work item that starts first executes, the other one finds it
-//! *Executing* or *Idle* and returns. Only an *Idle* worker without direct I/O in flight is
+//! on two workqueues. A work item that finds the worker *Scheduled* executes, any other returns. Only an *Idle* worker without direct I/O in flight is
 //! freed. Being found in the tree and becoming *Scheduled*, and becoming *Freed* and leaving
 //! the tree, each happen in one hold of the lock.
 //!
@@ -175,7 +175,7 @@ impl_has_work! {
 /// The commands of a worker, and its state.
 pub(super) struct CmdQueue {
     pub(super) waiting: RequestList<LoopQueue>,
-    /// The number of commands that the worker has dequeued and not yet completed or issued.
+    /// The number of commands that the worker had in hand when it last dequeued.
     pub(super) nr_running: u32,
     pub(super) state: WorkerState,
     pub(super) predictor: Predictor,
@@ -231,7 +231,7 @@ impl LoopWorker {
         }
     }
 
-    /// Returns whether the worker has commands, or direct I/O in flight.
+    /// Returns whether the worker of the tree has commands, or direct I/O in flight.
     pub(super) fn is_in_use(&self, inner: &Inner) -> bool {
         self.idle_since(inner).is_none() || self.group.stats.inflight() > 0
     }

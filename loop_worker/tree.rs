@@ -95,7 +95,7 @@ impl<W> WorkerTree<W> {
     }
 
     /// Returns the worker that expires first, with its time in the list.
-    pub(super) fn first_listed(&self) -> Option<(Jiffies64, CssKey)> {
+    pub(super) fn first_to_expire(&self) -> Option<(Jiffies64, CssKey)> {
         self.expiry.keys().next().copied()
     }
 
@@ -110,7 +110,7 @@ impl<W> WorkerTree<W> {
     }
 
     /// Changes the time of a worker in the list.
-    pub(super) fn list(&mut self, key: CssKey, time: Jiffies64) {
+    pub(super) fn set_listed(&mut self, key: CssKey, time: Jiffies64) {
         let Some(entry) = self.workers.get_mut(&key) else {
             return;
         };

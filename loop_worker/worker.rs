@@ -84,8 +84,8 @@ impl LoopWorker {
         })
     }
 
-    /// Dequeues the first batch. `None` if the worker is executing or has executed on another
-    /// workqueue, or has been freed.
+    /// Dequeues the first batch. `None` if the worker must return: it is executing or has executed
+    /// on another workqueue, has been freed, or has been requeued.
     fn first_batch(self: &Arc<Self>, from: Workqueue) -> Option<RequestList<LoopQueue>> {
         let mut freed = RBTree::new();
         self.set.inner.with(|inner| {
@@ -95,7 +95,7 @@ impl LoopWorker {
                 return None;
             }
             queue.state = WorkerState::Executing;
-            queue.predictor.reset();
+            queue.predictor.note_start();
             self.dequeue_batch(inner, from, 0, &mut freed)
         })
     }
@@ -148,17 +148,17 @@ impl LoopWorker {
         self.yielding.after_batch(batch.len(), delay, now) && !matches!(self.kind, WorkerKind::Swap)
     }
 
-    /// Issues or executes the commands of `batch`, and finishes one command of `readahead` after
-    /// each that is executed. `now` is when the batch was dequeued. Sleeps.
+    /// Issues or executes the commands of `batch`. Finishes one command of `readahead` after each
+    /// that is executed, and one at the end. `now` is when the batch was dequeued. Sleeps.
     fn process_batch(
         &self,
         batch: &mut RequestList<LoopQueue>,
         readahead: &mut RequestList<LoopQueue>,
         now: KtimeNs,
     ) {
-        while let Some(rq) = loop_cmd::dequeue(batch, now) {
+        while let Some(rq) = loop_cmd::next_cmd(batch, now) {
             let is_last = batch.is_empty();
-            let blocked = if !rq.data().can_issue_nowait(is_last && readahead.is_empty()) {
+            let blocked = if !rq.data().can_issue(is_last && readahead.is_empty()) {
                 Some(rq)
             } else if is_last {
                 issue_batch(rq, batch, readahead, now)
@@ -191,7 +191,7 @@ fn finish_readahead(readahead: &mut RequestList<LoopQueue>) {
 }
 
 /// Issues `first` and then commands of `batch`, at most [`PLUG_BATCH`] in all. Returns a command
-/// that has to be executed, which ends the batch. Sleeps.
+/// that has to be executed. Sleeps.
 fn issue_batch(
     first: Request<LoopQueue>,
     batch: &mut RequestList<LoopQueue>,
@@ -210,9 +210,9 @@ fn issue_batch(
         if nr_issued == PLUG_BATCH {
             return None;
         }
-        rq = loop_cmd::dequeue(batch, now)?;
+        rq = loop_cmd::next_cmd(batch, now)?;
         let is_only_cmd = batch.is_empty() && readahead.is_empty();
-        if !rq.data().can_issue_nowait(is_only_cmd) {
+        if !rq.data().can_issue(is_only_cmd) {
             return Some(rq);
         }
     }

@@ -170,13 +170,33 @@ where
             Op::Write => true,
             _ => return Err(self),
         };
-        let Ok(mut iocb) = self.data().file().kiocb(pos, options) else {
-            return Err(self);
+        // Until it is submitted, the request goes back to the caller on failure.
+        let this = ManuallyDrop::new(self);
+        // One reference is used for everything: another call might return another file.
+        let file = this.data().file();
+        let Ok(mut iocb) = file.kiocb(pos, options) else {
+            return Err(ManuallyDrop::into_inner(this));
         };
         iocb.ki_complete = Some(Self::kiocb_callback);
-        let Some(bvecs) = self.place_bvecs() else {
-            return Err(self);
+        let Some(bvecs) = this.place_bvecs() else {
+            return Err(ManuallyDrop::into_inner(this));
         };
+        let pdu = this.write_pdu(iocb, is_write, bvecs);
+        let iter = if is_write {
+            // SAFETY: The request is a write, and `bvecs` come from `place_bvecs`.
+            unsafe { this.fill_bvecs::<Source>(bvecs) }
+        } else {
+            // SAFETY: The request is a read, and `bvecs` come from `place_bvecs`.
+            unsafe { this.fill_bvecs::<Dest>(bvecs) }
+        };
+        // SAFETY: The PDU has just been written. The request is given up. The data of the request,
+        // and with them the file, stay while the submitter is a user.
+        unsafe { Self::submit(file, pdu.as_ptr(), iter) };
+        Ok(())
+    }
+
+    /// Writes the [`KiocbPdu`] of the request.
+    fn write_pdu(&self, iocb: bindings::kiocb, is_write: bool, bvecs: Bvecs) -> NonNull<KiocbPdu> {
         let pdu: NonNull<KiocbPdu> = self.scratch();
         let pooled_bvecs = match bvecs {
             Bvecs::Pooled(array) => Some(array),
@@ -194,15 +214,7 @@ where
             (&raw mut (*pdu).is_write).write(is_write);
             (&raw mut (*pdu).pooled_bvecs).write(pooled_bvecs);
         }
-        let iter = if is_write {
-            // SAFETY: The request is a write, and `bvecs` come from `place_bvecs`.
-            unsafe { self.fill_bvecs::<Source>(bvecs) }
-        } else {
-            // SAFETY: The request is a read, and `bvecs` come from `place_bvecs`.
-            unsafe { self.fill_bvecs::<Dest>(bvecs) }
-        };
-        self.submit(iter);
-        Ok(())
+        pdu
     }
 
     /// Finds room for the bvecs of a read or write. `None` if there is none.
@@ -245,18 +257,18 @@ where
         iter
     }
 
-    /// Submits the I/O that the [`KiocbPdu`] of the request describes.
-    fn submit(self, mut iter: bindings::iov_iter) {
-        // The request is in flight from here on, and so not ours.
-        let this = ManuallyDrop::new(self);
-        let pdu = this.scratch::<KiocbPdu>().as_ptr();
-        // The data stay until `put`, as the submitter is a user.
-        let file = this.data().file();
-        // SAFETY: The PDU and the memory that `iter` goes over stay while there are users. The
-        // file stays as long as the data. `finish_file_io`, which is called once, ends a write.
+    /// Submits the I/O that `pdu` describes.
+    ///
+    /// # Safety
+    ///
+    /// `pdu` must be the [`KiocbPdu`] of a request that is given up, with an `iocb` for `file`,
+    /// and `iter` must go over the memory of the request. `file` must stay until the last user is
+    /// gone.
+    unsafe fn submit(file: &BackingFile, pdu: *mut KiocbPdu, mut iter: bindings::iov_iter) {
+        // SAFETY: The PDU and the memory that `iter` goes over stay while there are users.
+        // `finish_file_io`, which is called once, ends a write.
         let ret = unsafe {
             let iocb = &raw mut (*pdu).iocb;
-            file.set_file_of(&mut *iocb);
             if (*pdu).is_write {
                 file.submit_write(iocb, &mut iter)
             } else {
@@ -265,7 +277,7 @@ where
         };
         if ret == -(bindings::EIOCBQUEUED as isize) {
             // SAFETY: The submitter is a user until here.
-            unsafe { Self::put(pdu, CompletedIn::SubmitCall) };
+            unsafe { Self::put_kiocb(pdu, CompletedIn::SubmitCall) };
         } else {
             // SAFETY: The file does not call the completion callback, so the submitter is the
             // only user.
@@ -281,10 +293,11 @@ where
     pub(crate) fn defer(self) {
         let queue = self.data().queue().as_raw();
         let pdu: NonNull<DeferredPdu> = self.scratch();
-        let _ = ManuallyDrop::new(self);
-        // SAFETY: The request was ours, so its scratch area is. From `queue_work_on` on both
-        // belong to the callback. The workqueue lives as long as there is a request. The work
-        // is not queued yet, so it gets queued.
+        // From here on the callback owns the request.
+        core::mem::forget(self);
+        // SAFETY: The request was ours, so its scratch area is. The data of the request hold the
+        // workqueue, and stay until `resume` ends the request. The work is not queued yet, so it
+        // gets queued.
         unsafe {
             pdu.write(DeferredPdu {
                 work: bindings::work_struct::default(),
@@ -305,7 +318,7 @@ where
     ///
     /// `pdu` must be valid, and the caller must be a user of it, which it is not any more
     /// after this.
-    unsafe fn put(pdu: *mut KiocbPdu, within: CompletedIn) {
+    unsafe fn put_kiocb(pdu: *mut KiocbPdu, within: CompletedIn) {
         // The order is full: the last user sees all that the other one has written.
         //
         // SAFETY: The caller is a user, so this is valid.
@@ -331,8 +344,7 @@ where
             unsafe { BackingFile::end_write(&raw mut (*pdu).iocb) };
         }
         if let Some(array) = pooled_bvecs {
-            // SAFETY: By the type invariant the array is one of that pool. It is not used any
-            // more.
+            // SAFETY: The array is from a pool of the same type, and is not used any more.
             unsafe { rq.data().arrays().0.free(array) };
         }
         T::RequestData::done(rq, to_len(result), within);
@@ -347,7 +359,7 @@ where
         unsafe {
             let pdu = container_of!(iocb, KiocbPdu, iocb);
             (*pdu).result = ret;
-            Self::put(pdu, CompletedIn::Callback);
+            Self::put_kiocb(pdu, CompletedIn::Callback);
         }
     }
 

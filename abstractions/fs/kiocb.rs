@@ -136,11 +136,6 @@ impl BackingFile {
         })
     }
 
-    /// Makes `iocb`, which is not in use, a control block for this file. Any context.
-    pub(in crate::abstractions) fn set_file_of(&self, iocb: &mut bindings::kiocb) {
-        iocb.ki_filp = self.as_ptr();
-    }
-
     /// Reads into the memory of `iter`. Returns the result of `read_iter`.
     ///
     /// # Safety

@@ -56,7 +56,7 @@ impl Predictor {
         hint
     }
 
-    pub(super) fn reset(&mut self) {}
+    pub(super) fn note_start(&mut self) {}
 
     pub(super) fn note_batch(&mut self, _nr: u32) {}
 }

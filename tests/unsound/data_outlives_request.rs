@@ -16,7 +16,7 @@ use crate::{
 fn ended(rq: Request<LoopQueue>) -> bool {
     let cmd = rq.data();
     rq.end(BlkStatus::OK); //~ E0505
-    cmd.can_issue_nowait(false)
+    cmd.can_issue(false)
 }
 
 fn before_init(rq: &NewRequest<LoopQueue>) -> &LoopCmd {

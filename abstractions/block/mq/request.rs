@@ -49,7 +49,7 @@ pub(crate) trait Operations: Sized + Send + Sync + 'static {
     type QueueData: Send + Sync + 'static;
 
     /// Driver data of a request. It is in the memory behind the request from
-    /// [`NewRequest::init`] until the request ends, and does not move.
+    /// [`NewRequest::init`] until the request ends, and stays in its place.
     type RequestData: Send + Sync + 'static;
 
     /// Takes over a request that has just been started.
@@ -107,14 +107,8 @@ impl RequestRef {
 
     /// Returns the operation.
     pub(crate) fn op(&self) -> Op {
-        // SAFETY: By the type invariant the request is valid and started.
-        let (op, flags) = unsafe {
-            (
-                bindings::rust_loop_helper_req_op(self.as_raw()),
-                (*self.as_raw()).cmd_flags,
-            )
-        };
-        match op {
+        let flags = self.cmd_flags();
+        match flags & bindings::RUST_LOOP_CONST_REQ_OP_MASK {
             bindings::req_op_REQ_OP_READ => Op::Read,
             bindings::req_op_REQ_OP_WRITE => Op::Write,
             bindings::req_op_REQ_OP_FLUSH => Op::Flush,
@@ -529,8 +523,9 @@ impl<T: Operations> Request<T> {
 
     /// Drops the driver's data and ends the request. Any context.
     ///
-    /// The data go first: once the request has ended, its submitter may look at what they
-    /// counted or held.
+    /// The data go first: until the request has ended the device holds what they refer to, so
+    /// the last reference is not dropped here, possibly in an interrupt. Once it has ended, its
+    /// submitter may look at their counts.
     pub(crate) fn end(self, status: BlkStatus) {
         let rq = self.finish();
         // SAFETY: By the type invariant the request was ours, and it has been given up.
@@ -558,7 +553,7 @@ impl<T: Operations> Request<T> {
         if unsafe { bindings::blk_mq_complete_request_remote(rq.as_ptr()) } {
             return;
         }
-        // The queue has but one processor, so the block layer would end the request here.
+        // The block layer would end the request here, as its queue has but one processor.
         //
         // SAFETY: `pdu` is valid. The work is not queued yet, and the request is given up to
         // its callback. The workqueue lives for as long as the kernel does.

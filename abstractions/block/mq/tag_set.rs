@@ -157,8 +157,8 @@ impl<T: Operations> TagSet<T> {
     ///
     /// # Safety
     ///
-    /// Called by the block layer only, for a queue whose `queuedata` points to driver data that
-    /// outlive its I/O.
+    /// Called by the block layer only, for a queue whose `queuedata` is the `Arc::as_ptr` of driver
+    /// data, an `Arc` of which lives until the queue has been drained.
     unsafe extern "C" fn queue_rq_callback(
         hctx: *mut bindings::blk_mq_hw_ctx,
         bd: *const bindings::blk_mq_queue_data,
