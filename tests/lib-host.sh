@@ -20,7 +20,7 @@ loop) PREFIX=loop ;;
 *) echo "Bail out! unknown DRIVER=$DRIVER"; exit 1 ;;
 esac
 export DRIVER KERNEL PREFIX
-KEEP='' COUNT=0 FAILED=0
+KEEP='' RESULTS=0 FAILED=0
 
 bail_out() {
 	echo "Bail out! $*"
@@ -34,11 +34,11 @@ plan() {
 
 # result 0|1 TITLE: the status of what was tested.
 result() {
-	COUNT=$((COUNT + 1))
+	RESULTS=$((RESULTS + 1))
 	if (($1 == 0)); then
-		echo "ok $COUNT $2"
+		echo "ok $RESULTS $2"
 	else
-		echo "not ok $COUNT $2"
+		echo "not ok $RESULTS $2"
 		FAILED=1
 	fi
 }
