@@ -48,6 +48,10 @@ leave_out() {
 	account "$1"
 }
 
+is_numbered() {
+	awk '/^ok / && $2 != ++n { exit 1 }' "$1"
+}
+
 # account NAME: prints a finished script's stream and adds its results to the totals.
 account() {
 	local name=$1 status seconds tasks tap=$results/$1.tap planned why='' title
@@ -66,6 +70,8 @@ account() {
 			why="exited with $status"
 		elif ((${planned:--1} != ok)); then
 			why="gave $ok results, planned ${planned:-none}"
+		elif ! is_numbered "$tap"; then
+			why="its results are not numbered from 1 on"
 		fi
 	fi
 	ok=$((ok - skipped))
