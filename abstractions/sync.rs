@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Locks: a spinlock that is safe to take in interrupt context, and waiting for a mutex
-//! until the task is killed.
+//! Locks: a spinlock that disables interrupts, and killable waiting for a mutex.
 //!
 //! C headers: [`include/linux/spinlock.h`](srctree/include/linux/spinlock.h),
 //! [`include/linux/mutex.h`](srctree/include/linux/mutex.h)
@@ -23,18 +22,37 @@ use kernel::{
 };
 
 /// A spinlock that disables interrupts of the local CPU while it is held
-/// (`spin_lock_irqsave`).
+/// (`spin_lock_irqsave()`).
 ///
-/// May be taken in any context. Nothing may sleep under it.
+/// May be taken in any context. Code that holds it must not sleep.
 ///
-/// There is no guard, but a function that is called with the lock held. Two guards could be
-/// dropped in the order in which they were made, and then each would restore the interrupt
-/// state of the other one. Calls cannot end in that order.
+/// Linux 7.3 has `kernel::sync::SpinLockIrq`, 7.2 has none. This one has no guard, but calls a
+/// function with the lock held. Two guards could be dropped in the order in which they were created,
+/// and each would restore the interrupt state of the other one. Calls cannot end in that order.
 ///
 /// # Examples
 ///
-/// ```ignore
-/// let taken = lock.with(|queue| queue.pop_front());
+/// ```
+/// use crate::abstractions::sync::{
+///     new_spinlock_irq,
+///     SpinLockIrq, //
+/// };
+/// use kernel::{
+///     prelude::*,
+///     sync::Arc, //
+/// };
+///
+/// fn create() -> Result<Arc<SpinLockIrq<u32>>> {
+///     Arc::pin_init(new_spinlock_irq!(0, "example"), GFP_KERNEL)
+/// }
+///
+/// /// Increments the number that the lock protects, and returns it.
+/// fn next(lock: &SpinLockIrq<u32>) -> u32 {
+///     lock.with(|number| {
+///         *number += 1;
+///         *number
+///     })
+/// }
 /// ```
 #[pin_data]
 pub(crate) struct SpinLockIrq<T> {
@@ -60,20 +78,20 @@ impl<T: Unpin> SpinLockIrq<T> {
         f(&mut self.lock.lock())
     }
 
-    /// Returns `data` that the lock protects as well, but that are elsewhere. The data that
-    /// [`Self::with`] gives access to are the key to them.
+    /// Returns a wrapper for `data` that the lock protects, too, but that are stored elsewhere. The
+    /// reference that [`Self::with`] passes gives access to them.
     pub(crate) fn locked_by<U>(&self, data: U) -> LockedBy<U, T> {
         LockedBy::new(&self.lock, data)
     }
 }
 
-/// The backend of [`SpinLockIrq`].
+/// Backend of [`SpinLockIrq`].
 struct SpinLockIrqBackend;
 
-// SAFETY: `spin_lock_irqsave()` is a lock. There is no way to take it but this one.
+// SAFETY: `spin_lock_irqsave()` excludes all other owners. The lock is taken here only.
 unsafe impl Backend for SpinLockIrqBackend {
     type State = bindings::spinlock_t;
-    /// The interrupt state before the lock was taken.
+    /// Interrupt state before the lock was taken.
     type GuardState = kernel::ffi::c_ulong;
 
     unsafe fn init(
@@ -81,13 +99,13 @@ unsafe impl Backend for SpinLockIrqBackend {
         name: *const kernel::ffi::c_char,
         key: *mut bindings::lock_class_key,
     ) {
-        // SAFETY: The caller guarantees that `ptr` is valid for writes, and that `name` and
-        // `key` are valid for as long as the lock is.
+        // SAFETY: By the caller's promise `ptr` is valid for writes, and `name` and `key` are valid
+        // as long as the lock.
         unsafe { bindings::__spin_lock_init(ptr, name, key) };
     }
 
     unsafe fn lock(ptr: *mut Self::State) -> Self::GuardState {
-        // SAFETY: The caller guarantees that the lock is initialised.
+        // SAFETY: By the caller's promise the lock is initialised.
         unsafe { bindings::rust_loop_helper_spin_lock_irqsave(ptr) }
     }
 
@@ -96,13 +114,13 @@ unsafe impl Backend for SpinLockIrqBackend {
     }
 
     unsafe fn unlock(ptr: *mut Self::State, flags: &Self::GuardState) {
-        // SAFETY: The caller guarantees that it has taken the lock, which has returned `flags`.
-        // Guards are dropped in the reverse order, as `SpinLockIrq` does not give them away.
+        // SAFETY: By the caller's promise it has taken the lock, with `flags` as the result.
+        // `SpinLockIrq` drops guards in reverse order, because it does not hand them out.
         unsafe { bindings::rust_loop_helper_spin_unlock_irqrestore(ptr, *flags) };
     }
 
     unsafe fn assert_is_held(ptr: *mut Self::State) {
-        // SAFETY: The caller guarantees that the lock is initialised.
+        // SAFETY: By the caller's promise the lock is initialised.
         unsafe { bindings::rust_loop_helper_spin_assert_is_held(ptr) };
     }
 }
@@ -119,9 +137,23 @@ macro_rules! new_spinlock_irq {
 }
 pub(crate) use new_spinlock_irq;
 
-/// Waiting for a mutex until the task is killed (`mutex_lock_killable`).
+/// Extension of [`Mutex`]: waiting that ends when the task is killed.
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::sync::LockKillable as _;
+/// use kernel::{
+///     prelude::*,
+///     sync::Mutex, //
+/// };
+///
+/// fn read(mutex: &Mutex<u32>) -> Result<u32> {
+///     Ok(*mutex.lock_killable()?)
+/// }
+/// ```
 pub(crate) trait LockKillable<T> {
-    /// Takes the lock. Process context, sleeps.
+    /// Takes the lock (`mutex_lock_killable()`). Process context, sleeps.
     ///
     /// # Errors
     ///
@@ -131,16 +163,16 @@ pub(crate) trait LockKillable<T> {
 
 impl<T> LockKillable<T> for Mutex<T> {
     fn lock_killable(&self) -> Result<Guard<'_, T, MutexBackend>> {
-        // `Lock` is `repr(C)` and begins with the state of its backend, which
-        // `Lock::from_raw()` relies on as well. For `MutexBackend` that is a `struct mutex`.
+        // `Lock` is `repr(C)` and begins with the state of its backend, on which `Lock::from_raw()`
+        // relies as well. The state of `MutexBackend` is a `struct mutex`.
         let mutex = core::ptr::from_ref(self)
             .cast::<bindings::mutex>()
             .cast_mut();
-        // SAFETY: The mutex is initialised, as there is a reference to the `Mutex`.
+        // SAFETY: There is a reference to the `Mutex`, so its state is initialised.
         if unsafe { bindings::rust_loop_helper_mutex_lock_killable(mutex) } != 0 {
             return Err(EINTR);
         }
-        // SAFETY: The lock has just been taken, and is owned by the caller.
+        // SAFETY: The lock has just been taken by the current task.
         Ok(unsafe { Guard::new(self, ()) })
     }
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Lists of requests, linked through the memory behind them.
+//! Lists of waiting requests.
 
 use super::request::{
     Operations,
@@ -10,27 +10,47 @@ use super::request::{
 };
 use core::ptr::NonNull;
 
-/// Requests that wait, first in first out. Queueing a request never allocates.
+/// Waiting requests, first in first out. Queueing a request never allocates memory.
 ///
 /// # Invariants
 ///
-/// `head` starts a chain of `len` requests through the [`Link`] in the scratch area of each,
-/// which ends at `tail`. The list owns each of them, as [`Request`] does.
+/// - `head` starts a chain of `len` requests, which ends at `tail`. Each has a [`Link`] to the next
+///   one in its scratch area.
+/// - The list owns each of them, as [`Request`] does.
+///
+/// # Examples
+///
+/// ```
+/// use crate::{
+///     abstractions::block::mq::{
+///         BlkStatus,
+///         RequestList, //
+///     },
+///     loop_cmd::LoopQueue,
+/// };
+///
+/// /// Ends all requests of a list.
+/// fn end_all(list: &mut RequestList<LoopQueue>) {
+///     while let Some(rq) = list.pop_front() {
+///         rq.end(BlkStatus::OK);
+///     }
+/// }
+/// ```
 pub(crate) struct RequestList<T: Operations> {
     head: Option<RawRequest<T>>,
     tail: Option<RawRequest<T>>,
     len: u32,
 }
 
-/// The link from a request in a list to the next one.
+/// Link from a request in a list to the next one.
 struct Link<T: Operations>(Option<RawRequest<T>>);
 
-// SAFETY: A pointer need not be dropped.
+// SAFETY: A pointer does not need to be dropped.
 unsafe impl<T: Operations> PduVariant for Link<T> {}
 
 // SAFETY: The list owns its requests, and `Request` is `Send`.
 unsafe impl<T: Operations> Send for RequestList<T> {}
-// SAFETY: A reference to the list gives references to driver data only, which are `Sync`.
+// SAFETY: A shared reference gives access to driver data only, which are `Sync`.
 unsafe impl<T: Operations> Sync for RequestList<T> {}
 
 impl<T: Operations> RequestList<T> {
@@ -48,7 +68,7 @@ impl<T: Operations> RequestList<T> {
         self.len
     }
 
-    /// Returns whether there is no request.
+    /// Returns whether the list is empty.
     pub(crate) fn is_empty(&self) -> bool {
         self.head.is_none()
     }
@@ -60,7 +80,7 @@ impl<T: Operations> RequestList<T> {
         self.head.map(|rq| unsafe { rq.data().as_ref() })
     }
 
-    /// Moves all requests into another list.
+    /// Moves all requests to a new list.
     pub(crate) fn take(&mut self) -> Self {
         core::mem::replace(self, Self::new())
     }
@@ -71,7 +91,7 @@ impl<T: Operations> RequestList<T> {
         let link: NonNull<Link<T>> = rq.scratch();
         // INVARIANT: The request moves from its handle into the list.
         //
-        // SAFETY: The request was ours, so its scratch area is, too.
+        // SAFETY: The request was ours, and so is its scratch area.
         unsafe { link.write(Link(None)) };
         self.len += 1;
         match self.tail.replace(rq) {
@@ -81,10 +101,10 @@ impl<T: Operations> RequestList<T> {
         }
     }
 
-    /// Takes out the first request. Any context.
+    /// Removes the first request. Any context.
     pub(crate) fn pop_front(&mut self) -> Option<Request<T>> {
         let rq = self.head?;
-        // SAFETY: By the type invariant the request is in this list, so it has a link.
+        // SAFETY: By the type invariant the request has a link in its scratch area.
         let Link(next) = unsafe { rq.scratch::<Link<T>>().read() };
         self.len -= 1;
         self.head = next;
@@ -93,13 +113,13 @@ impl<T: Operations> RequestList<T> {
         }
         // INVARIANT: The request has left the list.
         //
-        // SAFETY: The list owned it.
+        // SAFETY: By the type invariant the list owned the request.
         Some(unsafe { Request::from_raw(rq) })
     }
 }
 
 impl<T: Operations> Drop for RequestList<T> {
-    /// Fails the requests that are still waiting.
+    /// Fails the requests in the list.
     fn drop(&mut self) {
         while self.pop_front().is_some() {}
     }

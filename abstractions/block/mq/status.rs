@@ -1,37 +1,58 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! The outcome of a request.
+//! Results of requests.
 //!
 //! C header: [`include/linux/blk_types.h`](srctree/include/linux/blk_types.h)
 
 use crate::abstractions::bindings;
 use kernel::prelude::*;
 
-/// The outcome of a request (`blk_status_t`).
+/// Result of a request ([`blk_status_t`](srctree/include/linux/blk_types.h)).
+///
+/// # Examples
+///
+/// ```
+/// use crate::abstractions::block::mq::BlkStatus;
+/// use kernel::prelude::*;
+///
+/// fn status(result: Result) -> BlkStatus {
+///     match result {
+///         Ok(()) => BlkStatus::OK,
+///         Err(err) => err.into(),
+///     }
+/// }
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct BlkStatus(pub(super) bindings::blk_status_t);
+pub(crate) struct BlkStatus(bindings::blk_status_t);
 
 impl BlkStatus {
     /// Success.
     pub(crate) const OK: Self = Self(bindings::RUST_LOOP_CONST_BLK_STS_OK);
-    /// The device cannot do this.
+    /// Operation that the device does not support.
     pub(crate) const NOTSUPP: Self = Self(bindings::RUST_LOOP_CONST_BLK_STS_NOTSUPP);
-    /// The device failed to do this.
+    /// I/O error.
     pub(crate) const IOERR: Self = Self(bindings::RUST_LOOP_CONST_BLK_STS_IOERR);
+
+    /// Returns the C value.
+    pub(super) const fn as_raw(self) -> bindings::blk_status_t {
+        self.0
+    }
 }
 
 impl From<Error> for BlkStatus {
     /// Translates the error of a file or block device for the submitter of a bio.
     ///
-    /// An errno that block devices use passes, as does one for a lack of space or memory. All
-    /// else is an I/O error. It would be one to a filesystem above, which knows no other; or it
-    /// would mean something else there: `EAGAIN`, `EBUSY`, `EOPNOTSUPP` and `EINVAL` tell the
-    /// submitter to submit the bio again, or in another way, and `EREMCHG`, `ETOOMANYREFS` and
-    /// `EOVERFLOW` stand for states of the block layer (`BLK_STS_DM_REQUEUE`,
-    /// `BLK_STS_ZONE_*`), which no file knows.
+    /// Errors that block devices report are kept, and so are errors for a lack of space or
+    /// memory. All others become an I/O error, for one of three reasons:
+    ///
+    /// - A filesystem above treats them as an I/O error anyway.
+    /// - `EAGAIN`, `EBUSY`, `EOPNOTSUPP` and `EINVAL` tell the submitter to submit the bio again,
+    ///   or in another way.
+    /// - `EREMCHG`, `ETOOMANYREFS` and `EOVERFLOW` stand for states of the block layer
+    ///   (`BLK_STS_DM_REQUEUE`, `BLK_STS_ZONE_*`), which a file cannot be in.
     fn from(err: Error) -> Self {
         let errno = match err.to_errno().unsigned_abs() {
-            // A limit of the user that the file belongs to; filesystems say so as well.
+            // Quota of the owner of the file. Filesystems on a full disk report `ENOSPC`, too.
             bindings::ENOSPC | bindings::EDQUOT => bindings::ENOSPC,
             errno @ (bindings::ENOMEM
             | bindings::ETIMEDOUT
@@ -44,7 +65,7 @@ impl From<Error> for BlkStatus {
             | bindings::ENODEV) => errno,
             _ => bindings::EIO,
         };
-        // SAFETY: A table lookup; has no preconditions.
+        // SAFETY: A table lookup without preconditions.
         Self(unsafe { bindings::errno_to_blk_status(-(errno as i32)) })
     }
 }
@@ -55,7 +76,7 @@ mod tests {
 
     #[test]
     fn statuses_of_errors() {
-        // (errno of the file, that of the submitter)
+        // (errno of the file, errno for the submitter)
         let table = [
             (bindings::ENOSPC, bindings::ENOSPC),
             (bindings::EDQUOT, bindings::ENOSPC),

@@ -167,7 +167,7 @@ impl<T: Operations> TagSet<T> {
         let (queuedata, rq, is_last) =
             unsafe { ((*(*hctx).queue).queuedata, (*bd).rq, (*bd).last) };
         let (Some(queuedata), Some(rq)) = (NonNull::new(queuedata), NonNull::new(rq)) else {
-            return BlkStatus::IOERR.0;
+            return BlkStatus::IOERR.as_raw();
         };
         // SAFETY: By the caller's promise an `Arc` keeps the data until the queue has been
         // drained.
@@ -180,7 +180,7 @@ impl<T: Operations> TagSet<T> {
         // the driver owns it.
         let rq = unsafe { NewRequest::from_raw(rq) };
         T::queue_rq(data, rq, is_last);
-        BlkStatus::OK.0
+        BlkStatus::OK.as_raw()
     }
 }
 
