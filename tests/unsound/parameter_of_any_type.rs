@@ -12,8 +12,7 @@ use crate::abstractions::{
 
 struct Byte(u8);
 
-impl Param for Byte {
-    //~ E0200
+impl Param for Byte { //~ E0200
     const OPS: &'static kernel::bindings::kernel_param_ops = &module_param::INT_PARAM_OPS; //~ E0603
 }
 
