@@ -11,6 +11,7 @@
 //! C header: [`include/linux/fs.h`](srctree/include/linux/fs.h)
 
 mod fallocate;
+mod in_memory;
 pub(crate) mod kiocb;
 mod lower_device;
 mod mapping;

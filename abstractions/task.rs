@@ -190,6 +190,20 @@ pub(crate) fn memalloc_retry_wait() {
     unsafe { bindings::rust_loop_helper_memalloc_retry_wait() };
 }
 
+/// Returns whether an eighth of all memory can be had without swapping: it is free, or clean
+/// page cache for the most part. Reclaim of the whole system then does not depend on swap.
+/// Any context.
+pub(crate) fn memory_is_plentiful() -> bool {
+    // SAFETY: Both only add up counters.
+    let (available, total) = unsafe {
+        (
+            bindings::si_mem_available(),
+            bindings::rust_loop_helper_totalram_pages(),
+        )
+    };
+    u64::try_from(available).is_ok_and(|available| available > total as u64 / 8)
+}
+
 /// Returns whether the current task has `CAP_SYS_ADMIN` (`capable()`).
 pub(crate) fn capable_sys_admin() -> bool {
     // SAFETY: Has no preconditions.

@@ -11,19 +11,23 @@ bool rust_loop_helper_rq_is_sync(const struct request *rq)
  * A folio that is read from swap is in the swap cache and not up to date, one that is
  * written there is under writeback. REQ_SWAP does not tell the former, and is not handed
  * down by a device that is backed by a file on this one.
+ *
+ * The first page of the bio answers for all, be it in this request or in one before: a bio
+ * that is split keeps its pages until the last part has ended.
  */
 bool rust_loop_helper_rq_carries_swap(const struct request *rq)
 {
 	const struct folio *folio;
+	bool is_write = op_is_write(req_op(rq));
 
 	if (rq->cmd_flags & REQ_SWAP)
 		return true;
-	if (!rq->bio || !bio_has_data(rq->bio))
+	if (req_op(rq) > REQ_OP_WRITE || !rq->bio)
 		return false;
-	folio = page_folio(bio_page(rq->bio));
+	folio = page_folio(rq->bio->bi_io_vec->bv_page);
 	if (!folio_test_swapcache(folio))
 		return false;
-	return op_is_write(req_op(rq)) ? folio_test_writeback(folio) : !folio_test_uptodate(folio);
+	return is_write ? folio_test_writeback(folio) : !folio_test_uptodate(folio);
 }
 
 sector_t rust_loop_helper_blk_rq_pos(const struct request *rq)

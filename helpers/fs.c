@@ -3,6 +3,7 @@
 #include <linux/backing-dev.h>
 #include <linux/shmem_fs.h>
 #include <linux/statfs.h>
+#include <linux/writeback.h>
 
 #include "helpers.h"
 
@@ -77,6 +78,38 @@ bool rust_loop_helper_mapping_can_writeback(struct address_space *mapping)
 bool rust_loop_helper_mapping_has_dirty(struct address_space *mapping)
 {
 	return mapping_tagged(mapping, PAGECACHE_TAG_DIRTY);
+}
+
+/*
+ * Whether @len bytes at @pos are in the page cache as a whole, and up to date: neither a read
+ * nor a write of them takes a page. A folio that makes its reader read ahead does not count.
+ */
+bool rust_loop_helper_range_is_in_memory(struct address_space *mapping, loff_t pos, loff_t len)
+{
+	pgoff_t next = pos >> PAGE_SHIFT, last = (pos + len - 1) >> PAGE_SHIFT;
+	struct folio_batch fbatch;
+	bool is_usable = true;
+	unsigned int i, nr;
+
+	folio_batch_init(&fbatch);
+	while (is_usable && next <= last) {
+		nr = filemap_get_folios_contig(mapping, &next, last, &fbatch);
+		is_usable = nr > 0;
+		for (i = 0; i < nr; i++) {
+			const struct folio *folio = fbatch.folios[i];
+
+			is_usable &= folio_test_uptodate(folio) &&
+				     (folio_test_writeback(folio) || !folio_test_readahead(folio));
+		}
+		folio_batch_release(&fbatch);
+	}
+	return is_usable && len > 0;
+}
+
+/* Whether the current task, if it wrote to the page cache, would wait for writeback. */
+bool rust_loop_helper_dirtying_is_throttled(struct address_space *mapping)
+{
+	return balance_dirty_pages_ratelimited_flags(mapping, BDP_ASYNC) != 0;
 }
 
 void rust_loop_helper_file_start_write(struct file *file)

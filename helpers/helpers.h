@@ -95,6 +95,8 @@ void rust_loop_helper_mapping_set_gfp_mask(struct address_space *mapping, gfp_t 
 bool rust_loop_helper_write_takes_pages(struct address_space *mapping, loff_t pos, loff_t len,
 					bool direct);
 bool rust_loop_helper_mapping_is_dirty(const struct address_space *mapping);
+bool rust_loop_helper_range_is_in_memory(struct address_space *mapping, loff_t pos, loff_t len);
+bool rust_loop_helper_dirtying_is_throttled(struct address_space *mapping);
 void rust_loop_helper_file_start_write(struct file *file);
 void rust_loop_helper_file_end_write(struct file *file);
 void rust_loop_helper_kiocb_start_write(struct kiocb *iocb);
@@ -114,6 +116,7 @@ bool rust_loop_helper_capable_sys_admin(void);
 bool rust_loop_helper_in_task(void);
 unsigned long rust_loop_helper_current_nvcsw(void);
 bool rust_loop_helper_may_run_beside_current(void);
+unsigned long rust_loop_helper_totalram_pages(void);
 void rust_loop_helper_memalloc_retry_wait(void);
 
 /* sync.c */

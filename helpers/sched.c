@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 
 #include <linux/capability.h>
+#include <linux/mm.h>
 #include <linux/sched.h>
 #include <linux/sched/isolation.h>
 #include <linux/sched/mm.h>
@@ -53,6 +54,11 @@ bool rust_loop_helper_may_run_beside_current(void)
 	return in_task() && !rt_or_dl_task(current) &&
 	       housekeeping_test_cpu(cpu, HK_TYPE_DOMAIN) &&
 	       housekeeping_test_cpu(cpu, HK_TYPE_KERNEL_NOISE);
+}
+
+unsigned long rust_loop_helper_totalram_pages(void)
+{
+	return totalram_pages();
 }
 
 void rust_loop_helper_memalloc_retry_wait(void)

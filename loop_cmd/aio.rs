@@ -118,18 +118,25 @@ impl LoopCmd {
         }
     }
 
-    /// Finishes direct I/O that the file has done in part. Waits for the I/O, sleeps.
+    /// Finishes direct I/O that the file has done in part, or that may have left stale pages in
+    /// the page cache. Waits for the I/O, sleeps.
     fn do_rest(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
-        if self.transferred == self.info.bytes {
-            self.file()
-                .drop_cached(self.file_pos(rq), self.info.bytes.into());
-            return BlkStatus::OK;
+        // A page that another writer or the filesystem keeps in the page cache may be stale. The
+        // same write through the page cache mends that.
+        let is_direct = !self.leaves_stale_pages(rq)
+            || self
+                .file()
+                .drop_cached(self.file_pos(rq), self.transferred.into());
+        if is_direct {
+            if self.transferred == self.info.bytes {
+                return BlkStatus::OK;
+            }
+            rq.update(self.transferred - self.transferred % SECTOR_SIZE);
         }
-        rq.update(self.transferred - self.transferred % SECTOR_SIZE);
         if self.is_cgroup_oom {
             return ENOMEM.into();
         }
-        rw::rw_blocking(self, rq, rw_options(rq, true))
+        rw::rw_blocking(self, rq, rw_options(rq, is_direct))
     }
 }
 

@@ -1,22 +1,56 @@
 // SPDX-License-Identifier: GPL-2.0
 
-//! Swap on a loop device: bypasses the page cache, and may use the memory reserves.
+//! Swap on a loop device: past the page cache of the backing file or to it, and with the
+//! memory reserves.
+//!
+//! In direct mode swap bypasses the page cache, as everything does. In buffered mode it goes to
+//! pages that are cached already, while there is memory: no page is taken, the swapped page is
+//! free at once, and swap-in reads nothing from the storage.
+//!
+//! Otherwise it bypasses the page cache. A page of swap that is written to a new page takes
+//! that page before its own is freed. Swap-in to a new page reads neighbours, four times as
+//! much as is asked for.
+//!
+//! All swap-out bypasses it when memory is short: a cached page that becomes dirty is one less
+//! that reclaim can free at once. The same holds while a writer would be throttled, since all
+//! tasks that want memory would wait with it.
 
 use super::cmd::LoopCmd;
 use crate::{
-    abstractions::block::mq::RequestRef,
+    abstractions::{
+        block::mq::{
+            Op,
+            RequestRef, //
+        },
+        task,
+    },
     backing_file::Backing, //
 };
 
-/// Returns whether a request bypasses the page cache because it carries swap, in buffered mode
-/// as well.
+/// Returns whether a request of a device in buffered mode bypasses the page cache because it
+/// carries swap. Process context, sleeps for memory at most.
 ///
-/// A page of swap that is written to the page cache takes another page before its own is
-/// freed. Swap-in by way of the page cache reads neighbours, four times as much as is asked
-/// for, and the next write drops all of that again. If one of the two bypasses the page cache
-/// the other one has to.
+/// Both ways find the same data: a file writes back a page before direct I/O, and a page is
+/// dropped before and after a direct write, see [`super::aio`].
 pub(super) fn carries_direct_swap(rq: &RequestRef, backing: &Backing) -> bool {
-    rq.carries_swap() && backing.allows_direct(rq.offset_bytes(), rq.bytes())
+    rq.carries_swap()
+        && backing.allows_direct(rq.offset_bytes(), rq.bytes())
+        && !goes_to_cache(rq, backing)
+}
+
+/// Returns whether swap goes to the page cache although it could bypass it.
+fn goes_to_cache(rq: &RequestRef, backing: &Backing) -> bool {
+    let file = backing.file();
+    let pos = backing.file_pos(rq.offset_bytes());
+    // A file that has no such read may be on a server. To write back to that takes memory.
+    if !file.has_nowait() || !file.is_in_memory(pos, rq.bytes()) {
+        return false;
+    }
+    match rq.op() {
+        Op::Read => true,
+        Op::Write => task::memory_is_plentiful() && !file.throttles_writers(),
+        _ => false,
+    }
 }
 
 /// Returns whether the command may use the memory reserves of the kernel, and prepares the

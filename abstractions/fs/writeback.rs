@@ -85,17 +85,18 @@ impl BackingFile {
 
     /// Writes back and drops the page cache of `len` bytes at byte `pos`, so that the next read
     /// through it gets the data from storage. Whole pages are dropped. A failure of write-back is
-    /// reported by a later [`Self::fsync`].
+    /// reported by a later [`Self::fsync`]. Returns whether no page has stayed: a page stays that
+    /// is being written to or that a filesystem holds.
     ///
     /// Files that are in memory only keep their page cache.
-    pub(crate) fn drop_cached(&self, pos: u64, len: u64) {
+    pub(crate) fn drop_cached(&self, pos: u64, len: u64) -> bool {
         let Some((start, end)) = bounds(pos, len) else {
-            return;
+            return true;
         };
         let mapping = self.mapping();
         // SAFETY: The mapping is alive.
         if !unsafe { bindings::rust_loop_helper_mapping_can_writeback(mapping) } {
-            return;
+            return false;
         }
         let page = i64::from(bindings::PAGE_SHIFT);
         let (first, last) = (start >> page, end >> page);
@@ -111,7 +112,7 @@ impl BackingFile {
         //
         // SAFETY: The mapping is alive.
         unsafe {
-            bindings::invalidate_inode_pages2_range(mapping, first as c_ulong, last as c_ulong);
+            bindings::invalidate_inode_pages2_range(mapping, first as c_ulong, last as c_ulong) == 0
         }
     }
 
