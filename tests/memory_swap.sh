@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 512M --disk 192M
 # leaks: no
+# timeout: 600 1800
 #
 # A device is where memory goes when there is none: swap, and a filesystem that is
 # written to meanwhile, in a guest that has far less memory than it uses.
@@ -34,7 +35,16 @@ lock_up() {
 	head -c "$((free - HOG / 2))M" /dev/zero >"$WORK/ramfs/lock"
 }
 
-# squeezed MODE SWAP
+# swap_to_cache: swap out and in, with memory to spare. The page cache of the file is dirty then.
+swap_to_cache() {
+	cat "$WORK/fs/swap" >/dev/null
+	make_cgroup swapped
+	echo 16M >"$CGROUP/swapped/memory.max"
+	in_cgroup swapped "$PROGRAMS/hog.py" 32 2 >/dev/null
+	remove_cgroup swapped
+}
+
+# squeezed MODE SWAP [BEFORE]: BEFORE is called before memory is taken away.
 squeezed() {
 	setup "$2"
 	attach "${DEV}0" --direct-io="$1" "$2"
@@ -44,8 +54,12 @@ squeezed() {
 	mkdir -p "$WORK/inner"
 	mount "${DEV}1" "$WORK/inner"
 	defer unmount_quietly "$WORK/inner"
+	if [[ ${3:-} ]]; then
+		swapon "${DEV}0"
+		"$3"
+	fi
 	lock_up
-	swapon "${DEV}0"
+	[[ ${3:-} ]] || swapon "${DEV}0"
 	defer swapoff_quietly "${DEV}0"
 	local before hog reader
 	before=$(vmstat_counter pswpout)
@@ -74,6 +88,8 @@ squeezed() {
 	done
 	umount "$WORK/inner"
 	if [[ $DRIVER == rust_loop ]]; then
+		# No memory was to spare for the page cache.
+		(($(summary_field "${DEV}0" reserve) > 0)) || fail "no swap bypassed the page cache"
 		expect_equal "$(summary_field "${DEV}0" errors)" 0 "errors of the swap device"
 		expect_equal "$(summary_field "${DEV}1" errors)" 0 "errors of the other device"
 	fi
@@ -81,27 +97,48 @@ squeezed() {
 	detach "${DEV}1"
 }
 
-# Pages of the store that are read through its page cache while swap is written to it must
-# not come back instead of the swapped ones.
+# nothing_old delay|loop|file: pages of the store that are read through its page cache while
+# swap is written to it must not come back instead of the swapped ones.
+#
+# The store is slow to write. All swap bypasses the page cache of the first kind, as that cannot
+# be read without waiting. Swap of the others goes both ways: each round begins without cached
+# pages, and a reader fills the page cache.
 nothing_old() {
+	local store=/dev/mapper/slow
 	need_rust_loop
 	need_command dmsetup
 	need_module dm-delay
 	! is_loaded || unload_driver
 	load_driver max_loop=8
-	dmsetup create slow --table "0 8192 delay /dev/vdc 0 0 /dev/vdc 0 150"
+	dmsetup create slow --table "0 65536 delay /dev/vdc 0 0 /dev/vdc 0 150"
 	udevadm settle
 	defer remove_mapping slow
-	attach "${DEV}0" --direct-io=off /dev/mapper/slow
+	case $1 in
+	loop)
+		need_module loop
+		store=$(losetup --find --show --direct-io=on --sizelimit 4M /dev/mapper/slow)
+		defer losetup -d "$store"
+		;;
+	file)
+		mkfs.ext4 -q -F /dev/mapper/slow
+		mkdir -p "$WORK/slow"
+		mount /dev/mapper/slow "$WORK/slow"
+		defer umount "$WORK/slow"
+		store=$WORK/slow/swap
+		dd if=/dev/zero of="$store" bs=1M count=4 conv=fsync status=none
+		;;
+	esac
+	attach "${DEV}0" --direct-io=off --sizelimit 4M "$store"
 	mkswap -q "${DEV}0"
 	swapon "${DEV}0"
 	defer swapoff_quietly "${DEV}0"
 	make_cgroup swapped
-	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
+	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3 "$store"
 	# Nor must it stay for later readers of the device.
 	dd if="${DEV}0" of="$WORK/seen" bs=64k iflag=direct status=none
 	defer rm -f "$WORK/seen"
-	dd if=/dev/mapper/slow bs=64k iflag=direct status=none | cmp - "$WORK/seen"
+	dd if="$store" bs=64k count=64 iflag=direct status=none | cmp - "$WORK/seen"
+	(($(summary_field "${DEV}0" reserve) > 0)) || fail "no swap bypassed the page cache"
 	swapoff "${DEV}0"
 	detach "${DEV}0"
 }
@@ -137,9 +174,14 @@ beside_data() {
 	detach "${DEV}0"
 }
 
-test_case "swapped pages come back as they were written" nothing_old
+test_case "swapped pages come back as they were written, disk" nothing_old delay
+test_case "swapped pages come back as they were written, disk that is read without waiting" \
+	nothing_old loop
+test_case "swapped pages come back as they were written, file" nothing_old file
 test_case "swapped pages come back beside data in the page cache, xfs" beside_data
 test_case "swap and a filesystem work without memory, buffered, on a disk" squeezed off /dev/vdc
+test_case "swap and a filesystem work without memory, buffered, in a file with dirty page cache" \
+	squeezed off "$WORK/fs/swap" swap_to_cache
 test_case "swap and a filesystem work without memory, direct, in a file" squeezed on "$WORK/fs/swap"
 
 run_cases

@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Have memory written to swap while the device is read, and look what comes back.
 
-usage: pageout.py DEVICE CGROUP PAGES ROUNDS
+usage: pageout.py DEVICE CGROUP PAGES ROUNDS [STORE]
 
 CGROUP is the directory of that which this process is in, and nothing else. Each page
-carries its number and the round, so that an old one is found.
+carries its number and the round, so that an old one is found. Of STORE, the backing file of
+the device, nothing is in the page cache when a round begins.
 """
 
 import ctypes
@@ -60,12 +61,21 @@ def read_until(device, stop):
     os.close(handle)
 
 
+def drop_cache(path):
+    handle = os.open(path, os.O_RDONLY)
+    os.fsync(handle)
+    os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(handle)
+
+
 def main():
-    device, cgroup, pages, rounds = *sys.argv[1:3], *map(int, sys.argv[3:])
+    device, cgroup, pages, rounds = *sys.argv[1:3], *map(int, sys.argv[3:5])
     memory = mmap.mmap(-1, pages * PAGE, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
     for turn in range(1, rounds + 1):
         for page in range(pages):
             MARK.pack_into(memory, page * PAGE, page, turn)
+        for store in sys.argv[5:]:
+            drop_cache(store)
         stop = threading.Event()
         reader = threading.Thread(target=read_until, args=(device, stop))
         reader.start()
