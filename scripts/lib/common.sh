@@ -50,33 +50,6 @@ need_platform() {
 		die "this is not a Debian system: dpkg-deb is missing"
 }
 
-# need_commands COMMAND=PACKAGE...: install what the host lacks.
-need_commands() {
-	local pair missing=()
-
-	for pair; do
-		PATH=$PATH:/usr/sbin:/sbin command -v "${pair%%=*}" >/dev/null ||
-			missing+=("${pair#*=}")
-	done
-	[[ ${#missing[@]} -gt 0 ]] || return 0
-	need_root
-	need_platform
-	mkdir -p "$CACHE/log"
-	lock host
-	step host-packages "installing on this machine: ${missing[*]} (about 30 s)" \
-		install_host_packages "${missing[@]}"
-	unlock host
-}
-
-install_host_packages() {
-	export DEBIAN_FRONTEND=noninteractive
-
-	# An interrupted run may have left packages unpacked only.
-	dpkg --configure -a
-	apt-get install -y --no-install-recommends "$@" ||
-		{ apt-get update && apt-get install -y --no-install-recommends "$@"; }
-}
-
 # need_space GIB WHAT: free space where the cache lives.
 need_space() {
 	local have

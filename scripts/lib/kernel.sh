@@ -168,28 +168,34 @@ source_build() {
 
 stock_name() {
 	printf 'stock-%s-%s\n' "$KERNEL_NAME" \
-		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(tree_name "$KERNEL_RUST")" "$(key_files "$TOP/scripts/kernel/stock-kdir")")"
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(tree_name "$KERNEL_RUST")" \
+			"$(key_files "$TOP/scripts/kernel/rust-metadata")" "$(declare -f stock_build)")"
 }
 
 stock_prepare() {
 	tree_prepare "$KERNEL_RUST"
-	source_prepare
 	artefact "$(stock_name)" \
-		"Rust metadata of the stock kernel $KERNEL_NAME (15 MB to fetch, 0.4 GB, about 80 s)" \
+		"Rust metadata of the stock kernel $KERNEL_NAME (190 MB to fetch, 0.4 GB)" \
 		stock_build
 }
 
-# scripts/kernel/stock-kdir does the work inside the build tree.
+# scripts/kernel/rust-metadata does the work inside the build tree.
 stock_build() {
-	local dir=$1 headers=linux-headers-$KERNEL_NAME
+	local dir=$1 common=${KERNEL_NAME%-amd64} packages package source
 
-	archive_fetch "$headers=$KERNEL_DEBVER"
-	mkdir -p "$dir/headers"
-	dpkg-deb -x "$(archive_deb "$headers=$KERNEL_DEBVER")" "$dir/headers"
+	source=linux-source-$(kernel_series "$KERNEL_NAME")=$KERNEL_DEBVER
+	packages=("linux-headers-$KERNEL_NAME=$KERNEL_DEBVER"
+		"linux-headers-$common-common=$KERNEL_DEBVER" "linux-kbuild-$common=$KERNEL_DEBVER")
+	archive_fetch "${packages[@]}" "$source"
+	for package in "${packages[@]}"; do
+		dpkg-deb -x "$(archive_deb "$package")" "$dir/headers"
+	done
+	dpkg-deb --fsys-tarfile "$(archive_deb "$source")" |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$dir/source.tar.xz"
 	tree_run "$(tree_name "$KERNEL_RUST")" \
-		"$TOP/scripts/kernel/stock-kdir" "$CACHE/$(source_name)" \
-		"$dir/headers/usr/src/$headers" "$dir/kdir" "$KERNEL_NAME"
-	rm -rf "$dir/headers"
+		"$TOP/scripts/kernel/rust-metadata" --root "$dir/headers" \
+		"$KERNEL_NAME" "$dir/source.tar.xz" "$dir/kdir"
+	rm "$dir/source.tar.xz"
 }
 
 # ---- debug ------------------------------------------------------------------
