@@ -20,7 +20,7 @@ all:
 demo:
 	@scripts/demo
 
-check:
+check test:
 	@scripts/check $(checked) '$(TESTS)'
 
 soak:
@@ -43,10 +43,10 @@ help:
 	'rust_loop: a loop block device driver in Rust' \
 	'' \
 	'Targets:' \
-	'  all     rust_loop.ko for KDIR, else for the running kernel if its build' \
-	'          directory can build Rust modules, else for the prepared stock kernel' \
+	'  all     rust_loop.ko for KDIR, else for the running kernel if that can be, else' \
+	'          for the newest kernel of Debian that has Rust; says which, and why' \
 	'  demo    boot the stock kernel and tell, with a real disk image, what works' \
-	'  check   the tests, in fresh guests' \
+	'  check   the tests, in fresh guests; also called test' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
@@ -64,11 +64,11 @@ help:
 	'' \
 	'Environment:' \
 	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \
-	'                          compilers, kernels, guest; about 7 GB, made when needed' \
+	'                          compilers, kernels, guest; 3 GB, made when needed' \
 	'  KERNEL_VERSION=X.Y.Z    this version instead of the newest Debian kernel' \
 	'  REFRESH=1               ask the archive for a newer kernel now, not once a day' \
 	'  DEBIAN_MIRROR=URL       instead of the mirror of this machine' \
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: all demo check soak bench lint doc clean help
+.PHONY: all demo check test soak bench lint doc clean help

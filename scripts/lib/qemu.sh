@@ -95,11 +95,12 @@ try_kvm() {
 	local accel=tcg
 
 	say "trying whether a guest boots with KVM (up to 10 s, once)"
-	timeout -k 2 10 "$QEMU" -nodefaults -no-user-config -display none -no-reboot \
+	# In a subshell: of a child that a signal ends, the shell prints a line of its own.
+	(timeout -k 2 10 "$QEMU" -nodefaults -no-user-config -display none -no-reboot \
 		-machine q35 -accel kvm -cpu host -m 512 -kernel "$BOOT/vmlinuz" \
 		-initrd "$RUN/initramfs" -serial "file:$RUN/trial" \
 		-append "console=ttyS0 panic=-1 rdinit=/init rust_loop_trial" \
-		</dev/null >"$CACHE/log/kvm-trial.log" 2>&1 || :
+		</dev/null >"$CACHE/log/kvm-trial.log" 2>&1; exit $?) 2>/dev/null || :
 	! grep -qs "guest: user space reached" "$RUN/trial" || accel=kvm
 	say "  guests will run with $accel"
 	echo "$accel" >"$1.new"
