@@ -20,6 +20,13 @@ all:
 demo:
 	@scripts/demo
 
+install:
+	@[ -e rust_loop.ko ] || { echo "install: rust_loop.ko is missing; run make first" >&2; exit 1; }
+	@scripts/install module
+
+uninstall:
+	@scripts/install remove
+
 check test:
 	@scripts/check $(checked) '$(TESTS)'
 
@@ -46,6 +53,9 @@ help:
 	'  all     rust_loop.ko for KDIR, else for the running kernel if that can be, else' \
 	'          for the newest kernel of Debian that has Rust; says which, and why' \
 	'  demo    boot the stock kernel and tell, with a real disk image, what works' \
+	'  install    what "make" built, for its kernel, with rules of udev and man page;' \
+	'             needs root, or DESTDIR=; prefix= and INSTALL_MOD_PATH= as usual' \
+	'  uninstall  removes that again' \
 	'  check   the tests, in fresh guests; also called test' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
@@ -71,4 +81,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: all demo check test soak bench lint doc clean help
+.PHONY: all demo install uninstall check test soak bench lint doc clean help
