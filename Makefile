@@ -27,6 +27,9 @@ install:
 uninstall:
 	@scripts/install remove
 
+deb:
+	@scripts/deb
+
 check test:
 	@scripts/check $(checked) '$(TESTS)'
 
@@ -56,6 +59,7 @@ help:
 	'  install    what "make" built, for its kernel, with rules of udev and man page;' \
 	'             needs root, or DESTDIR=; prefix= and INSTALL_MOD_PATH= as usual' \
 	'  uninstall  removes that again' \
+	'  deb     Debian packages in build/deb: for DKMS, and prebuilt for one kernel' \
 	'  check   the tests, in fresh guests; also called test' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
@@ -81,4 +85,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: all demo install uninstall check test soak bench lint doc clean help
+.PHONY: all demo install uninstall deb check test soak bench lint doc clean help
