@@ -33,6 +33,9 @@ deb:
 check test:
 	@scripts/check $(checked) '$(TESTS)'
 
+check-system:
+	@scripts/check-system
+
 soak:
 	@KERNEL=$(or $(KERNEL),stock) CYCLES=$(or $(CYCLES),100) tests/crash_consistency.sh
 
@@ -61,6 +64,7 @@ help:
 	'  uninstall  removes that again' \
 	'  deb     Debian packages in build/deb: for DKMS, and prebuilt for one kernel' \
 	'  check   the tests, in fresh guests; also called test' \
+	'  check-system  Debian 13 in a virtual machine: install, boot, upgrade, purge' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
@@ -85,4 +89,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: all demo install uninstall deb check test soak bench lint doc clean help
+.PHONY: all demo install uninstall deb check test check-system soak bench lint doc clean help
