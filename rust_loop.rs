@@ -130,9 +130,10 @@ impl kernel::Module for RustLoop {
         if devices > max_devices(partitions) {
             return Err(EINVAL);
         }
-        let names = match drop_in.get() {
-            true => Names::DROP_IN,
-            false => Names::OWN,
+        let names = if drop_in.get() {
+            Names::DROP_IN
+        } else {
+            Names::OWN
         };
         let this = Self::register(names, partitions).inspect_err(|err| {
             if drop_in.get() && *err == EBUSY {

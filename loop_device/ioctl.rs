@@ -121,9 +121,10 @@ pub(super) fn compat(
 
 /// Checks that the caller may change the device.
 fn may_change(mode: BlkMode) -> Result {
-    match mode.is_write() || task::capable_sys_admin() {
-        true => Ok(()),
-        false => Err(EPERM),
+    if mode.is_write() || task::capable_sys_admin() {
+        Ok(())
+    } else {
+        Err(EPERM)
     }
 }
 
