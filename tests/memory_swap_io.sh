@@ -64,6 +64,12 @@ reads_at_most() {
 	swap_off
 }
 
+# A minute each on the debug kernel, by the paths of the cases beside them.
+on_stock() {
+	[[ $KERNEL == stock ]] || skip "takes a minute on the debug kernel, by the path of the case before"
+	"$@"
+}
+
 # The files for swap, of 96 MiB.
 written_file() {
 	dd if=/dev/zero of="$1" bs=1M count=96 status=none
@@ -102,11 +108,11 @@ uses_reserve() {
 test_case "the disk reads next to nothing, buffered, file just written" \
 	reads_at_most 10 off kept
 test_case "the disk reads next to nothing, buffered, file synced" \
-	reads_at_most 10 off kept conv=fsync
+	on_stock reads_at_most 10 off kept conv=fsync
 test_case "the disk reads the swapped-in pages and no more, buffered, file not cached" \
 	reads_at_most 110 off dropped
 test_case "the disk reads the swapped-in pages and no more, direct, file synced" \
-	reads_at_most 110 on kept conv=fsync
+	on_stock reads_at_most 110 on kept conv=fsync
 test_case "swap in a written file uses the memory reserves" uses_reserve yes written_file
 test_case "swap in a file that was only allocated does not use the reserves" \
 	uses_reserve no allocated_file
