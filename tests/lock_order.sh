@@ -85,6 +85,8 @@ innermost() {
 	while IFS= read -r name; do
 		case $name in
 		'&rq->__lock' | '&p->pi_lock' | '&obj_hash[i].lock' | '&lock->wait_lock' | '&x->wait'*) continue ;;
+		# The wait_lock of a mutex or rwsem, where the kernel initialises it by a guard.
+		'_T->lock' | '_T->lock#'*) continue ;;
 		esac
 		for allowed; do
 			[[ $name != "$allowed" ]] || continue 2
