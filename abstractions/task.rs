@@ -190,10 +190,9 @@ pub(crate) fn memalloc_retry_wait() {
     unsafe { bindings::rust_loop_helper_memalloc_retry_wait() };
 }
 
-/// Returns whether an eighth of all memory can be had without swapping: it is free, or clean
-/// page cache for the most part. Reclaim of the whole system then does not depend on swap.
-/// Any context.
-pub(crate) fn memory_is_plentiful() -> bool {
+/// Returns the number of pages that can be allocated without swapping (`si_mem_available()`): free
+/// pages, and clean page cache for the most part; and the number of all pages. Any context.
+pub(crate) fn mem_available() -> (u64, u64) {
     // SAFETY: Both only add up counters.
     let (available, total) = unsafe {
         (
@@ -201,7 +200,7 @@ pub(crate) fn memory_is_plentiful() -> bool {
             bindings::rust_loop_helper_totalram_pages(),
         )
     };
-    u64::try_from(available).is_ok_and(|available| available > total as u64 / 8)
+    (available.max(0) as u64, total as u64)
 }
 
 /// Returns whether the current task has `CAP_SYS_ADMIN` (`capable()`).

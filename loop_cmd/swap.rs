@@ -48,9 +48,16 @@ fn goes_to_cache(rq: &RequestRef, backing: &Backing) -> bool {
     }
     match rq.op() {
         Op::Read => true,
-        Op::Write => task::memory_is_plentiful() && !file.throttles_writers(),
+        Op::Write => memory_is_plentiful() && !file.throttles_writers(),
         _ => false,
     }
+}
+
+/// Returns whether an eighth of all memory can be had without swapping. Reclaim of the whole
+/// system then does not depend on swap.
+fn memory_is_plentiful() -> bool {
+    let (available, total) = task::mem_available();
+    available > total / 8
 }
 
 /// Returns whether the command may use the memory reserves of the kernel, and prepares the
