@@ -62,7 +62,7 @@ qemu_image() {
 
 qemu_accel() {
 	if [[ -n $ICOUNT ]]; then
-		ARGS+=(-accel tcg,thread=single -icount shift=0,sleep=off -smp 1 -cpu "$QEMU_CPU")
+		ARGS+=(-accel tcg,thread=single -icount shift=0,sleep=off -smp "$CPUS" -cpu "$QEMU_CPU")
 	elif [[ $ACCEL == kvm ]]; then
 		ARGS+=(-accel kvm -smp "$CPUS" -cpu host)
 	else
