@@ -8,10 +8,6 @@
 use super::bindings;
 use kernel::{
     impl_flags,
-    sync::atomic::{
-        Atomic,
-        Relaxed, //
-    },
     task::Task, //
 };
 
@@ -80,48 +76,39 @@ pub(crate) fn with_memory_reserve_if<R>(reserve: bool, f: impl FnOnce() -> R) ->
     }
 }
 
-/// A section of code in one task.
+/// Returns whether the caller runs in task context, and neither in an interrupt nor in a softirq
+/// (`in_task()`). Any context.
+pub(crate) fn in_task() -> bool {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::rust_loop_helper_in_task() }
+}
+
+/// Returns whether at least half of the stack is left, be it the stack of a task or of interrupts.
+/// Any context.
 ///
-/// A function that may be called from any context can ask whether it is being called from within
-/// the section, by the task that is in it.
+/// For callbacks that may be nested without a known bound: they continue directly while there is
+/// room, and otherwise from a context with an empty stack.
 ///
 /// # Examples
 ///
 /// ```
-/// use crate::abstractions::task::TaskSection;
+/// use crate::abstractions::task;
 ///
-/// /// Returns whether a callback that `submit` makes is called by `submit` itself.
-/// fn is_nested(section: &TaskSection, submit: impl FnOnce()) -> bool {
-///     section.enter(submit);
-///     section.contains_current()
+/// /// Calls `f` now if there is room for it, and else defers it.
+/// fn call_or_defer<F: FnOnce()>(f: F, defer: impl FnOnce(F)) {
+///     if task::has_stack_room() {
+///         f();
+///     } else {
+///         defer(f);
+///     }
 /// }
 /// ```
-pub(crate) struct TaskSection(Atomic<usize>);
-
-impl TaskSection {
-    /// Creates a section that no task is in.
-    pub(crate) const fn new() -> Self {
-        Self(Atomic::new(0))
-    }
-
-    /// Calls `f` with the current task in the section. Must not be nested.
-    ///
-    /// If several tasks do this concurrently, [`Self::contains_current`] may be `false` for some of them.
-    pub(crate) fn enter<R>(&self, f: impl FnOnce() -> R) -> R {
-        self.0.store(Task::current_raw() as usize, Relaxed);
-        let ret = f();
-        self.0.store(0, Relaxed);
-        ret
-    }
-
-    /// Returns whether the caller runs in task context, within a call of [`Self::enter`] by
-    /// the current task. Any context.
-    pub(crate) fn contains_current(&self) -> bool {
-        // SAFETY: Has no preconditions.
-        let in_task = unsafe { bindings::rust_loop_helper_in_task() };
-        // A task sees its own store. Any other value belongs to another task.
-        in_task && self.0.load(Relaxed) == Task::current_raw() as usize
-    }
+#[inline]
+pub(crate) fn has_stack_room() -> bool {
+    let here = 0u8;
+    // All stacks have this size, are aligned to it, and grow downwards.
+    let room = (&raw const here).addr() & (bindings::RUST_LOOP_CONST_THREAD_SIZE - 1);
+    room >= bindings::RUST_LOOP_CONST_THREAD_SIZE / 2
 }
 
 /// Identity of a task up to its next voluntary context switch.

@@ -23,7 +23,6 @@ use crate::abstractions::{
     block::{
         file_io::{
             BvecArrays,
-            CompletedIn,
             FileIo, //
         },
         mq::{
@@ -153,19 +152,13 @@ impl FileIo<LoopQueue> for LoopCmd {
         self.backing.queue()
     }
 
-    fn done(mut rq: Request<LoopQueue>, result: Result<usize>, within: CompletedIn) {
+    fn done(mut rq: Request<LoopQueue>, result: Result<usize>) {
         let (request, cmd) = rq.parts();
         let Some(status) = cmd.direct_status(&request, result) else {
             cmd.group.stats.deferred();
             return rq.defer();
         };
-        // In the worker's task, and not inside a function of the file, the request can end at
-        // once. Ending it in the block softirq would cost a switch to `ksoftirqd`.
-        if within == CompletedIn::SubmitCall || cmd.group.unplugging.contains_current() {
-            end(rq, status);
-        } else {
-            complete(rq, status);
-        }
+        complete(rq, status);
     }
 
     /// Finishes the I/O: bypasses the page cache if possible, else uses it. Buffered I/O needs no

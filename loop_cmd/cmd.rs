@@ -156,13 +156,13 @@ impl LoopCmd {
 }
 
 /// Accounts for a command and ends its request. Any context, but not from the callback of
-/// other I/O, see [`Request::complete`], except in the worker's task while it finishes its plug.
+/// other I/O, see [`Request::complete`].
 pub(super) fn end(rq: Request<LoopQueue>, status: BlkStatus) {
     rq.data().account(status);
     rq.end(status);
 }
 
-/// Accounts for a command and ends its request later, outside of the caller. Any context.
+/// Accounts for a command and ends its request, from the callback of other I/O. Any context.
 pub(super) fn complete(rq: Request<LoopQueue>, status: BlkStatus) {
     rq.data().account(status);
     rq.complete(status);

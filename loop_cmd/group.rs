@@ -6,7 +6,6 @@ use super::{
     retry::MemoryState,
     stats::Stats, //
 };
-use crate::abstractions::task::TaskSection;
 
 /// See the head of this file. Read and written in any context, without locks.
 pub(crate) struct CmdGroup {
@@ -14,8 +13,6 @@ pub(crate) struct CmdGroup {
     pub(crate) stats: Stats,
     /// Whether there was memory for recent commands.
     pub(super) memory: MemoryState,
-    /// Marks the worker's task while devices get the I/O that it has submitted under a plug.
-    pub(crate) unplugging: TaskSection,
 }
 
 impl CmdGroup {
@@ -24,7 +21,6 @@ impl CmdGroup {
         Self {
             stats: Stats::new(),
             memory: MemoryState::new(),
-            unplugging: TaskSection::new(),
         }
     }
 

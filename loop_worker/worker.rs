@@ -165,11 +165,7 @@ impl LoopWorker {
             } else {
                 // The plug collects I/O, which is submitted to the device when the plug ends.
                 let nr_expected = PLUG_BATCH.min(1 + batch.len());
-                with_plug(
-                    nr_expected,
-                    || issue_batch(rq, batch, readahead, now),
-                    |plug| self.group.unplugging.enter(|| plug.finish()),
-                )
+                with_plug(nr_expected, || issue_batch(rq, batch, readahead, now))
             };
             if let Some(rq) = blocked {
                 loop_cmd::execute_blocking(rq);

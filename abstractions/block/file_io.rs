@@ -76,7 +76,6 @@ type BvecArray = [bindings::bio_vec; MAX_BVECS];
 ///     block::{
 ///         file_io::{
 ///             BvecArrays,
-///             CompletedIn,
 ///             FileIo, //
 ///         },
 ///         mq::{
@@ -112,7 +111,12 @@ type BvecArray = [bindings::bio_vec; MAX_BVECS];
 ///     type QueueData = Device;
 ///     type RequestData = Cmd;
 ///
-///     fn queue_rq(_device: ArcBorrow<'_, Device>, rq: NewRequest<Self>, _is_last: bool) {
+///     fn queue_rq(
+///         _device: ArcBorrow<'_, Device>,
+///         _queue_num: u32,
+///         rq: NewRequest<Self>,
+///         _is_last: bool,
+///     ) {
 ///         // A driver would queue the request to a thread, which calls `submit`.
 ///         rq.end(BlkStatus::IOERR);
 ///     }
@@ -131,7 +135,7 @@ type BvecArray = [bindings::bio_vec; MAX_BVECS];
 ///         &self.0.queue
 ///     }
 ///
-///     fn done(rq: Request<Cmd>, result: Result<usize>, _within: CompletedIn) {
+///     fn done(rq: Request<Cmd>, result: Result<usize>) {
 ///         match result {
 ///             Ok(n) if n == rq.bytes() as usize => rq.complete(BlkStatus::OK),
 ///             _ => rq.defer(),
@@ -163,22 +167,13 @@ pub(crate) trait FileIo<T: Operations<RequestData = Self>>: Send + Sync + 'stati
     fn queue(&self) -> &OwnedQueue;
 
     /// Called when the I/O has been done, with the number of bytes or the error of the file. Any
-    /// context: must not sleep.
-    fn done(rq: Request<T>, result: Result<usize>, within: CompletedIn);
+    /// context: must not sleep. This may be one of many nested callbacks, so the request is ended by
+    /// [`Request::complete`].
+    fn done(rq: Request<T>, result: Result<usize>);
 
     /// Called for a [deferred](Request::defer) request. Process context of a kernel thread,
     /// may sleep.
     fn resume(rq: Request<T>);
-}
-
-/// Call in which I/O turns out to be done.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum CompletedIn {
-    /// The call of [`Request::submit_file_io`]. All functions of the file have returned.
-    SubmitCall,
-    /// The completion callback of the file. It may be one of many nested callbacks, and may run in
-    /// an interrupt.
-    Callback,
 }
 
 /// Pool of arrays for the bvecs of requests.
@@ -367,14 +362,14 @@ where
         };
         if ret == -(bindings::EIOCBQUEUED as isize) {
             // SAFETY: The submitter is a user, and is not any more afterwards.
-            unsafe { Self::put_kiocb(pdu, CompletedIn::SubmitCall) };
+            unsafe { Self::put_kiocb(pdu) };
             return;
         }
         // SAFETY: The file does not call the completion callback, so the submitter is the only
         // user.
         unsafe {
             (*pdu).result = ret;
-            Self::finish_file_io(pdu, CompletedIn::SubmitCall);
+            Self::finish_file_io(pdu);
         }
     }
 
@@ -411,13 +406,13 @@ where
     /// # Safety
     ///
     /// `pdu` must be valid, and the caller must be a user, which it is not any more afterwards.
-    unsafe fn put_kiocb(pdu: *mut KiocbPdu, within: CompletedIn) {
+    unsafe fn put_kiocb(pdu: *mut KiocbPdu) {
         // The full order makes the writes of the other user visible to the last one.
         //
         // SAFETY: The caller is a user, so `pdu` is valid.
         if unsafe { (*pdu).refs.fetch_sub(1, Full) } == 1 {
             // SAFETY: By the type invariant the last user owns everything.
-            unsafe { Self::finish_file_io(pdu, within) };
+            unsafe { Self::finish_file_io(pdu) };
         }
     }
 
@@ -426,7 +421,7 @@ where
     /// # Safety
     ///
     /// `pdu` must be valid, and the caller must be its only user.
-    unsafe fn finish_file_io(pdu: *mut KiocbPdu, within: CompletedIn) {
+    unsafe fn finish_file_io(pdu: *mut KiocbPdu) {
         // SAFETY: By the caller's promise `pdu` is valid.
         let (result, is_write, pooled_bvecs) =
             unsafe { ((*pdu).result, (*pdu).is_write, (*pdu).pooled_bvecs) };
@@ -443,7 +438,7 @@ where
             // that used it is done.
             unsafe { rq.data().arrays().0.free(array) };
         }
-        T::RequestData::done(rq, to_len(result), within);
+        T::RequestData::done(rq, to_len(result));
     }
 
     /// Takes the result of the I/O from the file.
@@ -458,7 +453,7 @@ where
         // before the last user reads it.
         unsafe { (*pdu).result = ret };
         // SAFETY: The file is a user, and does not use `iocb` any more.
-        unsafe { Self::put_kiocb(pdu, CompletedIn::Callback) };
+        unsafe { Self::put_kiocb(pdu) };
     }
 
     /// Calls the driver for deferred work.

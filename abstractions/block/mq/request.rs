@@ -11,7 +11,10 @@ use super::{
     },
     status::BlkStatus, //
 };
-use crate::abstractions::bindings;
+use crate::abstractions::{
+    bindings,
+    task, //
+};
 use core::{
     marker::PhantomData,
     mem::{
@@ -321,13 +324,21 @@ impl<T: Operations> Request<T> {
         unsafe { rq.end(status) };
     }
 
-    /// Drops the driver's data and ends the request soon, from a softirq
-    /// (`blk_mq_complete_request()`). Any context.
+    /// Drops the driver's data and ends the request, from the callback of other I/O. Any context.
     ///
-    /// For callbacks of other I/O. Ending a request calls its submitter, which may end a request of
-    /// its own, and so on: the stack of a CPU would have to be as deep as the stack of devices.
+    /// Ending a request calls its submitter, which may end a request of its own, and so on. So a
+    /// request is ended directly only while there is room on the stack. Otherwise a softirq ends
+    /// it.
+    ///
+    /// In an interrupt, the block layer may also pass the request to another CPU, or to a softirq
+    /// (`blk_mq_complete_request()`). In a task it does not: a softirq that a task raises has to
+    /// wait for `ksoftirqd`.
     pub(crate) fn complete(self, status: BlkStatus) {
         let rq = self.finish();
+        if task::in_task() && task::has_stack_room() {
+            // SAFETY: The request was ours, and has been given up.
+            return unsafe { rq.end(status) };
+        }
         let pdu: NonNull<CompletePdu> = rq.scratch();
         // SAFETY: The request was ours, and so is its scratch area.
         unsafe {
@@ -341,8 +352,12 @@ impl<T: Operations> Request<T> {
         if unsafe { bindings::blk_mq_complete_request_remote(rq.as_ptr()) } {
             return;
         }
-        // If the queue has a single CPU, the block layer leaves it to the caller to call the
-        // completion. A workqueue that runs in softirqs does it instead.
+        // The block layer leaves it to the caller to call the completion.
+        if task::has_stack_room() {
+            // SAFETY: The request was given up above, with a status in its scratch area.
+            return unsafe { Self::end_completed(rq) };
+        }
+        // A workqueue that runs in softirqs, with an empty stack.
         //
         // SAFETY: The scratch area has just been initialised.
         let work = unsafe { &raw mut (*pdu.as_ptr()).work };
