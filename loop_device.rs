@@ -107,6 +107,8 @@ pub(crate) struct Shared {
     no_io_gfp: Arc<NoIoGfpTable>,
     /// The minor numbers of each device.
     partitions: Partitions,
+    /// The number of hardware queues of each device.
+    nr_hw_queues: u32,
     /// The per-CPU workqueue.
     percpu: Arc<OwnedQueue>,
     /// The workqueue for swap-out.
@@ -120,7 +122,7 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    fn new(partitions: Partitions) -> Result<impl PinInit<Self>> {
+    fn new(partitions: Partitions, nr_hw_queues: u32) -> Result<impl PinInit<Self>> {
         // Commands take long, and must not delay other work of the CPU.
         let flags = WqFlag::Percpu | WqFlag::Freezable | WqFlag::CpuIntensive;
         let percpu = OwnedQueue::new(c"rust_loop_percpu", flags, OwnedQueue::DEFAULT_ACTIVE)?;
@@ -135,6 +137,7 @@ impl Shared {
             validate <- new_mutex!((), "rust_loop_validate"),
             no_io_gfp,
             partitions,
+            nr_hw_queues,
             percpu,
             swap,
             queues,
@@ -265,7 +268,7 @@ impl State {
 
 impl LoopDevice {
     fn new(number: u32, name: CString, shared: Arc<Shared>) -> Result<Arc<Self>> {
-        let workers = Workers::new(shared.percpu.clone(), shared.swap.clone())?;
+        let workers = Workers::new(shared.nr_hw_queues, &shared.percpu, &shared.swap)?;
         Arc::pin_init(
             pin_init!(Self {
                 number,

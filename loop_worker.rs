@@ -13,6 +13,10 @@
 //! swap-out, charged to no cgroup: swap-out must wait neither for a command that waits for memory
 //! nor for the limits of a cgroup.
 //!
+//! All of this exists once for each hardware queue of the device (`nr_hw_queues`), and the queues
+//! share nothing that a command changes. So submitters on different CPUs do not wait for each
+//! other, and a cgroup has a worker for each hardware queue that it uses.
+//!
 //! The data structures and the lock are in [`set`], the choice of a workqueue is in
 //! [`placement`].
 
@@ -73,27 +77,111 @@ impl Operations for LoopQueue {
     type QueueData = Workers;
     type RequestData = LoopCmd;
 
-    fn queue_rq(workers: ArcBorrow<'_, Workers>, rq: NewRequest<Self>, is_last: bool) {
-        workers.queue(rq, is_last);
+    fn queue_rq(
+        workers: ArcBorrow<'_, Workers>,
+        queue_num: u32,
+        rq: NewRequest<Self>,
+        is_last: bool,
+    ) {
+        match workers.0.get(queue_num as usize) {
+            Some(queue) => queue.queue(rq, is_last),
+            // The device has workers for all of its hardware queues.
+            None => rq.end(BlkStatus::IOERR),
+        }
     }
 }
 
-/// The workers of one device.
-pub(crate) struct Workers {
+/// The workers of one device, for each hardware queue.
+pub(crate) struct Workers(KVec<HwQueue>);
+
+/// The workers of one hardware queue.
+struct HwQueue {
     rootcg: Arc<LoopWorker>,
     swap: Arc<LoopWorker>,
     set: Arc<Timer<WorkerSet>>,
 }
 
 impl Workers {
-    /// Creates a set with the rootcg and swap workers. All devices share the workqueues
-    /// `percpu` and `swap`; the one for other work comes with the backing file. May sleep.
+    /// Creates the workers for `nr_hw_queues` hardware queues, at least one. All devices share
+    /// the workqueues `percpu` and `swap`; the one for other work comes with the backing file. May
+    /// sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    pub(crate) fn new(percpu: Arc<OwnedQueue>, swap: Arc<OwnedQueue>) -> Result<Arc<Self>> {
-        let placement = Placement::new(percpu, swap);
+    pub(crate) fn new(
+        nr_hw_queues: u32,
+        percpu: &Arc<OwnedQueue>,
+        swap: &Arc<OwnedQueue>,
+    ) -> Result<Arc<Self>> {
+        let mut queues = KVec::with_capacity(nr_hw_queues as usize, GFP_KERNEL)?;
+        for _ in 0..nr_hw_queues {
+            let placement = Placement::new(percpu.clone(), swap.clone());
+            queues.push(HwQueue::new(placement)?, GFP_KERNEL)?;
+        }
+        Ok(Arc::new(Self(queues), GFP_KERNEL)?)
+    }
+
+    /// Replaces the backing file for new requests, and lets workers run on its workqueue.
+    /// Returns the previous backing file, which commands in flight may still hold. Any context.
+    ///
+    /// The caller makes sure that no request is queued meanwhile: the hardware queues get the file
+    /// one after the other.
+    pub(crate) fn set_backing(&self, backing: &Arc<Backing>) -> Option<Arc<Backing>> {
+        let mut old = None;
+        for queue in &self.0 {
+            old = queue.set_backing(backing.clone());
+        }
+        old
+    }
+
+    /// Returns the backing file for new requests. Any context.
+    pub(crate) fn backing(&self) -> Option<Arc<Backing>> {
+        self.0.first()?.backing()
+    }
+
+    /// Fails new requests, and frees the workers of cgroups: idle ones at once, the others when
+    /// they become idle. A device without a backing file holds no cgroups. Returns the backing file
+    /// as [`Self::set_backing`] does. Any context.
+    ///
+    /// The caller makes sure that no request is queued or waits: the workers have no workqueue
+    /// afterwards.
+    ///
+    /// This does not wait for workers, because its caller holds `open_mutex`: a worker in the
+    /// backing filesystem may depend on that.
+    pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
+        let mut old = None;
+        for queue in &self.0 {
+            old = queue.clear_backing();
+        }
+        old
+    }
+
+    /// Returns the source of the files in debugfs. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn report(&self) -> Result<Arc<debugfs::Report>> {
+        let mut queues = KVec::with_capacity(self.0.len(), GFP_KERNEL)?;
+        for HwQueue { rootcg, swap, set } in &self.0 {
+            let builtin_workers = [rootcg.clone(), swap.clone()];
+            queues.push(
+                debugfs::QueueReport::new(set.clone(), builtin_workers),
+                GFP_KERNEL,
+            )?;
+        }
+        Ok(Arc::new(debugfs::Report::new(queues), GFP_KERNEL)?)
+    }
+}
+
+impl HwQueue {
+    /// Creates a set with the rootcg and swap workers. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn new(placement: Placement<Timer<WorkerSet>>) -> Result<Self> {
         let set = Arc::pin_init(Timer::new(WorkerSet::new(placement)), GFP_KERNEL)?;
         let this = Self {
             rootcg: LoopWorker::new(&set, WorkerKind::RootCg, GFP_KERNEL)?,
@@ -102,13 +190,13 @@ impl Workers {
         };
         // The set refers to itself from here on, until `this` is dropped.
         Placement::start_watchdog(&this.set)?;
-        Ok(Arc::new(this, GFP_KERNEL)?)
+        Ok(this)
     }
 
     /// Queues a request to the worker of its cgroup, and schedules the worker if that is idle.
     /// Fails the request if the device has no backing file. `is_last` says that the block layer
     /// does not submit another request right after this one. Any context, does not sleep.
-    pub(crate) fn queue(&self, rq: NewRequest<LoopQueue>, is_last: bool) {
+    fn queue(&self, rq: NewRequest<LoopQueue>, is_last: bool) {
         let info = RequestInfo::new(&rq);
         let hint = Hint::new(&rq, is_last);
         let submitter = rq.blkcg().map(IoCgroup::from_blkcg);
@@ -161,9 +249,8 @@ impl Workers {
         (None, None)
     }
 
-    /// Replaces the backing file for new requests, and lets workers run on its workqueue.
-    /// Returns the previous backing file, which commands in flight may still hold. Any context.
-    pub(crate) fn set_backing(&self, backing: Arc<Backing>) -> Option<Arc<Backing>> {
+    /// See [`Workers::set_backing`].
+    fn set_backing(&self, backing: Arc<Backing>) -> Option<Arc<Backing>> {
         let queue = backing.queue().clone();
         let (old, old_queue) = self.set.inner.with(|inner| {
             let old_queue = inner.placement.set_queue(Some(queue));
@@ -173,21 +260,12 @@ impl Workers {
         old
     }
 
-    /// Returns the backing file for new requests. Any context.
-    pub(crate) fn backing(&self) -> Option<Arc<Backing>> {
+    fn backing(&self) -> Option<Arc<Backing>> {
         self.set.inner.with(|inner| inner.backing.clone())
     }
 
-    /// Fails new requests, and frees the workers of cgroups: idle ones at once, the others when
-    /// they become idle. A device without a backing file holds no cgroups. Returns the backing
-    /// file as [`Self::set_backing`] does. Any context.
-    ///
-    /// The caller makes sure that no request is queued or waits: the workers have no workqueue
-    /// afterwards.
-    ///
-    /// This does not wait for workers, because its caller holds `open_mutex`: a worker in the
-    /// backing filesystem may depend on that.
-    pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
+    /// See [`Workers::clear_backing`].
+    fn clear_backing(&self) -> Option<Arc<Backing>> {
         let (backing, old_queue) = self.set.inner.with(|inner| {
             let old_queue = inner.placement.set_queue(None);
             (inner.backing.take(), old_queue)
@@ -199,18 +277,9 @@ impl Workers {
         }
         backing
     }
-
-    /// Returns the source of the files in debugfs.
-    pub(crate) fn report(&self) -> Result<Arc<debugfs::Report>> {
-        let builtin_workers = [self.rootcg.clone(), self.swap.clone()];
-        Ok(Arc::new(
-            debugfs::Report::new(self.set.clone(), builtin_workers),
-            GFP_KERNEL,
-        )?)
-    }
 }
 
-impl Drop for Workers {
+impl Drop for HwQueue {
     fn drop(&mut self) {
         // No request is queued any more. A worker that is still scheduled, or about to return,
         // finds that it has been freed or has nothing to do. It holds the set until it has

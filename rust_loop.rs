@@ -33,7 +33,10 @@ mod loop_worker;
 
 use crate::{
     abstractions::{
-        block::major::BlockMajor,
+        block::{
+            major::BlockMajor,
+            mq, //
+        },
         miscdevice::MiscRegistration,
         module_param::{
             bool_param,
@@ -72,6 +75,13 @@ int_param! {
 }
 
 int_param! {
+    /// The number of hardware queues of each device. 0 means the default, and becomes the number
+    /// when the module is loaded.
+    pub(crate) static nr_hw_queues = 0, min 0, mode 0o444,
+        "Number of hardware queues of each device. Default: number of CPUs, at most 8";
+}
+
+int_param! {
     /// The time after which an idle worker is freed, in seconds.
     pub(crate) static idle_timeout_secs = 60, min 0, mode 0o644,
         "Seconds after which an idle worker is freed. Default: 60";
@@ -89,6 +99,10 @@ bool_param! {
         "Take the names and numbers of the C loop driver: /dev/loopN. Default: no";
 }
 
+/// The largest default of `nr_hw_queues`. Each hardware queue takes memory, and more of them have
+/// not been measured.
+const MAX_DEFAULT_HW_QUEUES: u32 = 8;
+
 /// The loaded module. The control device owns all loop devices.
 struct RustLoop {
     // Dropped in this order: stop creating devices on demand, then remove the control device and
@@ -103,14 +117,14 @@ impl RustLoop {
     /// # Errors
     ///
     /// `EBUSY` if another driver has registered the names.
-    fn register(names: Names, partitions: Partitions) -> Result<Self> {
+    fn register(names: Names, partitions: Partitions, queues: u32) -> Result<Self> {
         let major = BlockMajor::register(names.major, names.device)?;
         // As in the C driver, `max_loop` is a limit only if the user has set it.
         let probe_limit = match max_loop.get().unsigned_abs() {
             0 => None,
             limit => max_loop.is_set().then_some(limit),
         };
-        let control = Control::new(names, major.number(), partitions, probe_limit)?;
+        let control = Control::new(names, major.number(), partitions, queues, probe_limit)?;
         let control = KBox::pin_init(
             MiscRegistration::new(names.control, names.control_minor, control),
             GFP_KERNEL,
@@ -130,12 +144,18 @@ impl kernel::Module for RustLoop {
         if devices > max_devices(partitions) {
             return Err(EINVAL);
         }
+        let queues = match nr_hw_queues.get().unsigned_abs() {
+            0 => mq::num_online_queues(MAX_DEFAULT_HW_QUEUES),
+            queues => mq::num_possible_queues(queues),
+        };
+        // User space can read the number of hardware queues.
+        nr_hw_queues.set(queues.try_into()?);
         let names = if drop_in.get() {
             Names::DROP_IN
         } else {
             Names::OWN
         };
-        let this = Self::register(names, partitions).inspect_err(|err| {
+        let this = Self::register(names, partitions, queues).inspect_err(|err| {
             if drop_in.get() && *err == EBUSY {
                 pr_err!(
                     "drop_in: another driver has the names of loop devices (is loop.ko loaded?)\n"

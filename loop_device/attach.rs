@@ -354,7 +354,7 @@ impl<'a> Binding<'a> {
 
     /// Makes the file visible to commands, and to devices that are stacked on this one.
     fn publish(&self, backing: Arc<Backing>) {
-        self.0.workers.set_backing(backing);
+        self.0.workers.set_backing(&backing);
     }
 
     /// Binds the device.

@@ -132,12 +132,13 @@ impl Control {
         names: Names,
         major: u32,
         partitions: Partitions,
+        nr_hw_queues: u32,
         probe_limit: Option<u32>,
     ) -> Result<Arc<Self>> {
         Arc::pin_init(
             try_pin_init!(Self {
                 devices <- new_mutex!(RBTree::new(), "rust_loop_control"),
-                shared: Arc::pin_init(Shared::new(partitions)?, GFP_KERNEL)?,
+                shared: Arc::pin_init(Shared::new(partitions, nr_hw_queues)?, GFP_KERNEL)?,
                 names,
                 major,
                 probe_limit,
@@ -220,11 +221,14 @@ impl Control {
                     scan_partitions: partitions.scan(),
                     max_hw_sectors: MAX_HW_SECTORS,
                     tags: TagSetOptions {
-                        nr_hw_queues: 1,
+                        nr_hw_queues: self.shared.nr_hw_queues,
                         queue_depth: hw_queue_depth.get().unsigned_abs(),
                         // The backing file may be on another block device, which has the I/O
-                        // scheduler.
-                        flags: TagSetFlag::Stacking | TagSetFlag::NoSchedByDefault,
+                        // scheduler. Shared tags keep the memory of a device independent of the
+                        // number of hardware queues, for the most part.
+                        flags: TagSetFlag::Stacking
+                            | TagSetFlag::NoSchedByDefault
+                            | TagSetFlag::TagHctxShared,
                     },
                 },
             ),

@@ -239,7 +239,7 @@ impl LoopDevice {
         if bound.backing.flags() & !old_flags & flags::AUTOCLEAR != 0 {
             new.set_autoclear();
         }
-        let published = self.workers.set_backing(new.clone());
+        let published = self.workers.set_backing(&new);
         Ok((core::mem::replace(&mut bound.backing, new), published))
     }
 }

@@ -14,6 +14,8 @@
 //! ```
 //!
 //! `summary` has the sums over all workers, freed workers included.
+//!
+//! A cgroup has a worker for each hardware queue that it uses. Both files show these as one.
 
 use super::{
     set::{
@@ -58,7 +60,10 @@ use kernel::{
 const NANOS_PER_MILLI: u64 = 1_000_000;
 
 /// The source of both files. It outlives the disk of the device, not its workers.
-pub(crate) struct Report {
+pub(crate) struct Report(KVec<QueueReport>);
+
+/// The workers of one hardware queue.
+pub(super) struct QueueReport {
     set: Arc<Timer<WorkerSet>>,
     /// The rootcg worker and the swap worker, which are shown as one.
     builtin_workers: [Arc<LoopWorker>; 2],
@@ -75,28 +80,38 @@ struct Counts {
 
 impl Counts {
     /// Adds a worker. Called under the work lock.
-    fn add(&mut self, worker: &LoopWorker, inner: &Inner) {
+    fn add_worker(&mut self, worker: &LoopWorker, inner: &Inner) {
         let queue = worker.queue.access(inner);
-        self.queued += queue.waiting.len();
-        self.running += queue.nr_running;
-        self.inflight += worker.group.stats.inflight();
-        self.stats.add(&worker.group.stats.snapshot());
+        self.add(&Self {
+            queued: queue.waiting.len(),
+            running: queue.nr_running,
+            inflight: worker.group.stats.inflight(),
+            stats: worker.group.stats.snapshot(),
+        });
+    }
+
+    /// Adds the counts of other workers.
+    fn add(&mut self, other: &Self) {
+        self.queued += other.queued;
+        self.running += other.running;
+        self.inflight += other.inflight;
+        self.stats.add(&other.stats);
     }
 }
 
-/// The worker of a cgroup at one moment.
-struct WorkerSnapshot {
+/// The workers of one cgroup at one moment.
+struct CgroupSnapshot {
     css: ARef<BlkcgCss>,
     counts: Counts,
-    /// `None` if the worker is in use.
+    /// The time since the cgroup last used a worker. `None` if a worker is in use.
     idle_ms: Option<u32>,
 }
 
-impl WorkerSnapshot {
+impl CgroupSnapshot {
     /// Called under the work lock.
     fn new(worker: &LoopWorker, inner: &Inner) -> Option<Self> {
         let mut counts = Counts::default();
-        counts.add(worker, inner);
+        counts.add_worker(worker, inner);
         let idle_ms = match worker.idle_since(inner) {
             Some(since) if !worker.is_in_use(inner) => Some(timer::jiffies_to_msecs(
                 timer::jiffies().wrapping_sub(since),
@@ -109,9 +124,55 @@ impl WorkerSnapshot {
             idle_ms,
         })
     }
+
+    /// Adds the worker of another hardware queue.
+    fn add(&mut self, other: &Self) {
+        self.counts.add(&other.counts);
+        // `None` is the least.
+        self.idle_ms = self.idle_ms.min(other.idle_ms);
+    }
+}
+
+/// All workers of a device at one moment, and the sums of its hardware queues.
+#[derive(Default)]
+struct Snapshot {
+    /// Sorted by the id of the css.
+    cgroups: KVVec<CgroupSnapshot>,
+    builtin: Counts,
+    freed: StatsSnapshot,
+    bound: bool,
+    fallbacks: u64,
+    percpu: u64,
+    percpu_late: u64,
 }
 
 impl Report {
+    /// Returns a report on the workers of all hardware queues.
+    pub(super) fn new(queues: KVec<QueueReport>) -> Self {
+        Self(queues)
+    }
+
+    /// Takes a snapshot, to be printed without the work locks. May sleep.
+    ///
+    /// One batch of workers after the other. A worker that is freed after its batch is counted
+    /// twice, so the sums of more than a batch are approximate.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn snapshot(&self) -> Result<Snapshot> {
+        let mut snapshot = Snapshot::default();
+        for queue in &self.0 {
+            queue.add_to(&mut snapshot)?;
+        }
+        if let [_, _, ..] = self.0[..] {
+            merge_cgroups(&mut snapshot.cgroups);
+        }
+        Ok(snapshot)
+    }
+}
+
+impl QueueReport {
     /// Returns a report on the workers of `set` and on `builtin_workers`.
     pub(super) fn new(set: Arc<Timer<WorkerSet>>, builtin_workers: [Arc<LoopWorker>; 2]) -> Self {
         Self {
@@ -120,33 +181,57 @@ impl Report {
         }
     }
 
-    /// Returns the counts of the workers that always exist. Called under the work lock.
-    fn builtin_counts(&self, inner: &Inner) -> Counts {
-        let mut counts = Counts::default();
-        for worker in &self.builtin_workers {
-            counts.add(worker, inner);
-        }
-        counts
-    }
-
-    /// Takes a snapshot of the workers of cgroups, to be printed without the work lock. The lock
-    /// is held for one batch of workers at a time.
-    fn snapshot(&self) -> Result<KVec<WorkerSnapshot>> {
-        let mut snapshots = KVec::new();
+    /// Adds the workers to a snapshot. The work lock is held for one batch of workers at a time.
+    fn add_to(&self, snapshot: &mut Snapshot) -> Result {
         let mut from = Some(CssKey::FIRST);
         while let Some(key) = from {
-            snapshots.reserve(BATCH, GFP_KERNEL)?;
+            snapshot.cgroups.reserve(BATCH, GFP_KERNEL)?;
             from = self.set.inner.with(|inner| {
                 for_batch(inner, key, |worker, inner| {
-                    if let Some(snapshot) = WorkerSnapshot::new(worker, inner) {
+                    if let Some(cgroup) = CgroupSnapshot::new(worker, inner) {
                         // There is room for a batch.
-                        let _ = snapshots.push_within_capacity(snapshot);
+                        let _ = snapshot.cgroups.push_within_capacity(cgroup);
                     }
                 })
             });
         }
-        Ok(snapshots)
+        self.set.inner.with(|inner| {
+            for worker in &self.builtin_workers {
+                snapshot.builtin.add_worker(worker, inner);
+            }
+            snapshot.freed.add(&inner.freed_stats);
+            snapshot.bound = inner.backing.is_some();
+            snapshot.fallbacks += inner.fallbacks;
+            snapshot.percpu += inner.placement.percpu;
+            snapshot.percpu_late += inner.placement.percpu_late;
+        });
+        Ok(())
     }
+}
+
+/// Makes one of the workers of each cgroup, and sorts them.
+fn merge_cgroups(cgroups: &mut KVVec<CgroupSnapshot>) {
+    cgroups.sort_unstable_by_key(|cgroup| cgroup.css.id());
+    let mut nr_merged = 0usize;
+    for i in 0..cgroups.len() {
+        let (merged, rest) = cgroups.split_at_mut(i);
+        let Some(cgroup) = rest.first_mut() else {
+            break;
+        };
+        let last = nr_merged
+            .checked_sub(1)
+            .and_then(|last| merged.get_mut(last));
+        match last {
+            Some(last) if last.css.id() == cgroup.css.id() => last.add(cgroup),
+            _ => {
+                if let Some(slot) = merged.get_mut(nr_merged) {
+                    core::mem::swap(slot, cgroup);
+                }
+                nr_merged += 1;
+            }
+        }
+    }
+    cgroups.truncate(nr_merged);
 }
 
 /// Calls `f` for the next [`BATCH`] workers of cgroups from `from` on. Returns where to continue,
@@ -172,11 +257,12 @@ impl Show for Report {
     };
 
     fn show(&self, out: &SeqFile) -> Result {
-        let snapshots = self.snapshot()?;
-        let (builtin, fallbacks) = self
-            .set
-            .inner
-            .with(|inner| (self.builtin_counts(inner), inner.fallbacks));
+        let Snapshot {
+            cgroups,
+            builtin,
+            fallbacks,
+            ..
+        } = self.snapshot()?;
         seq_print!(
             out,
             "css      queued  running  pending  completed   read_kib  written_kib  errors  wait_ms  run_ms  idle_ms  charged  cgroup\n"
@@ -185,11 +271,11 @@ impl Show for Report {
         show_counts(out, &builtin);
         seq_print!(out, "        -  /  /\n");
         let mut buf = KVec::from_elem(0u8, PAGE_SIZE, GFP_KERNEL)?;
-        for WorkerSnapshot {
+        for CgroupSnapshot {
             css,
             counts,
             idle_ms,
-        } in &snapshots
+        } in &cgroups
         {
             seq_print!(out, "{:<6}", css.id());
             show_counts(out, counts);
@@ -255,39 +341,30 @@ impl Show for Summary {
 
     fn show(&self, out: &SeqFile) -> Result {
         let Self(report) = self;
+        let snapshot = report.snapshot()?;
+        let mut counts = snapshot.builtin;
         let (mut workers, mut idle) = (0u32, 0u32);
-        let (mut counts, bound, fallbacks, percpu, percpu_late) = report.set.inner.with(|inner| {
-            (
-                report.builtin_counts(inner),
-                inner.backing.is_some(),
-                inner.fallbacks,
-                inner.placement.percpu,
-                inner.placement.percpu_late,
-            )
-        });
-        // One batch at a time. A worker that is freed after its batch is counted twice, so the
-        // sums of more than a batch are approximate.
-        let mut from = Some(CssKey::FIRST);
-        while let Some(key) = from {
-            from = report.set.inner.with(|inner| {
-                let from = for_batch(inner, key, |worker, inner| {
-                    workers += 1;
-                    idle += u32::from(!worker.is_in_use(inner));
-                    counts.add(worker, inner);
-                });
-                if from.is_none() {
-                    counts.stats.add(&inner.freed_stats);
-                }
-                from
-            });
+        for cgroup in &snapshot.cgroups {
+            workers += 1;
+            idle += u32::from(cgroup.idle_ms.is_some());
+            counts.add(&cgroup.counts);
         }
+        counts.stats.add(&snapshot.freed);
         let Counts {
             queued,
             running,
             inflight,
             stats,
         } = counts;
+        let Snapshot {
+            bound,
+            fallbacks,
+            percpu,
+            percpu_late,
+            ..
+        } = snapshot;
         seq_print!(out, "bound {}\n", u32::from(bound));
+        seq_print!(out, "hw_queues {}\n", report.0.len());
         seq_print!(out, "workers {workers}\nidle {idle}\n");
         seq_print!(out, "queued {queued}\nrunning {running}\n");
         seq_print!(out, "pending {inflight}\n");

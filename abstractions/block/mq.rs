@@ -49,6 +49,8 @@ pub(crate) use self::{
     },
     status::BlkStatus,
     tag_set::{
+        num_online_queues,
+        num_possible_queues,
         TagSet,
         TagSetFlag,
         TagSetOptions, //

@@ -56,7 +56,12 @@ use kernel::{
 ///     type QueueData = Atomic<u64>;
 ///     type RequestData = ();
 ///
-///     fn queue_rq(data: ArcBorrow<'_, Atomic<u64>>, rq: NewRequest<Self>, _is_last: bool) {
+///     fn queue_rq(
+///         data: ArcBorrow<'_, Atomic<u64>>,
+///         _queue_num: u32,
+///         rq: NewRequest<Self>,
+///         _is_last: bool,
+///     ) {
 ///         data.fetch_add(rq.bytes().into(), Relaxed);
 ///         rq.end(BlkStatus::OK);
 ///     }
@@ -73,8 +78,14 @@ pub(crate) trait Operations: Sized + Send + Sync + 'static {
     /// Takes over a request that has just been started.
     ///
     /// Called in process or softirq context, within an RCU read-side critical section: must not
-    /// sleep. `is_last` says that the block layer submits no other request right after this one.
-    fn queue_rq(data: ArcBorrow<'_, Self::QueueData>, rq: NewRequest<Self>, is_last: bool);
+    /// sleep. `queue_num` is the number of the hardware queue, less than the `nr_hw_queues` of the
+    /// tag set. `is_last` says that the block layer submits no other request right after this one.
+    fn queue_rq(
+        data: ArcBorrow<'_, Self::QueueData>,
+        queue_num: u32,
+        rq: NewRequest<Self>,
+        is_last: bool,
+    );
 }
 
 /// Memory behind a request.

@@ -40,15 +40,32 @@ impl_flags!(
         /// There is no I/O scheduler until user space sets one
         /// (`BLK_MQ_F_NO_SCHED_BY_DEFAULT`).
         NoSchedByDefault = bindings::RUST_LOOP_CONST_BLK_MQ_F_NO_SCHED_BY_DEFAULT,
+        /// All hardware queues share one set of requests (`BLK_MQ_F_TAG_HCTX_SHARED`).
+        TagHctxShared = bindings::RUST_LOOP_CONST_BLK_MQ_F_TAG_HCTX_SHARED,
     }
 );
+
+/// Returns the number of CPUs that are online and not isolated, at most `max`. Without a maximum if
+/// that is 0. Any context.
+pub(crate) fn num_online_queues(max: u32) -> u32 {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::blk_mq_num_online_queues(max) }
+}
+
+/// Returns the number of CPUs that can come online and are not isolated, at most `max`. Without a
+/// maximum if that is 0. Any context.
+pub(crate) fn num_possible_queues(max: u32) -> u32 {
+    // SAFETY: Has no preconditions.
+    unsafe { bindings::blk_mq_num_possible_queues(max) }
+}
 
 /// Properties of a [`TagSet`].
 #[derive(Clone, Copy)]
 pub(crate) struct TagSetOptions {
     /// Number of hardware queues.
     pub(crate) nr_hw_queues: u32,
-    /// Number of requests that can be in flight in each hardware queue.
+    /// Number of requests that can be in flight in each hardware queue, or in all of them together
+    /// with [`TagSetFlag::TagHctxShared`].
     pub(crate) queue_depth: u32,
     /// Flags.
     pub(crate) flags: TagSetFlags,
@@ -164,8 +181,15 @@ impl<T: Operations> TagSet<T> {
         bd: *const bindings::blk_mq_queue_data,
     ) -> bindings::blk_status_t {
         // SAFETY: The block layer passes valid pointers.
-        let (queuedata, rq, is_last) =
-            unsafe { ((*(*hctx).queue).queuedata, (*bd).rq, (*bd).last) };
+        let (queuedata, queue_num, rq, is_last) = unsafe {
+            let hctx = &*hctx;
+            (
+                (*hctx.queue).queuedata,
+                hctx.queue_num,
+                (*bd).rq,
+                (*bd).last,
+            )
+        };
         let (Some(queuedata), Some(rq)) = (NonNull::new(queuedata), NonNull::new(rq)) else {
             return BlkStatus::IOERR.as_raw();
         };
@@ -179,7 +203,7 @@ impl<T: Operations> TagSet<T> {
         // SAFETY: The request has just been started. Returning success tells the block layer that
         // the driver owns it.
         let rq = unsafe { NewRequest::from_raw(rq) };
-        T::queue_rq(data, rq, is_last);
+        T::queue_rq(data, queue_num, rq, is_last);
         BlkStatus::OK.as_raw()
     }
 }
