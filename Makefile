@@ -79,6 +79,7 @@ help:
 	'  KERNEL=stock|debug  all, check, soak: the prepared kernel, that of Debian or one' \
 	'                      with all checks on (demo and bench are of the stock kernel)' \
 	'  TESTS=PATTERN       check: only the tests whose name contains this' \
+	"  PARAMETERS='A=1'     check: load the module with these parameters" \
 	'' \
 	'Environment:' \
 	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \

@@ -16,7 +16,7 @@
 //!
 //! Failure mode: a busy CPU starts the worker late. The per-CPU workqueue is shared by all
 //! devices and has no rescuer, because devices can be stacked. Therefore at most one worker of a
-//! device at a time is queued there, and a watchdog timer also queues it on the unbound
+//! hardware queue at a time is queued there, and a watchdog timer also queues it on the unbound
 //! workqueue, which has a rescuer, if it has not started after [`WATCHDOG_MSECS`]. The worker
 //! runs from whichever workqueue starts it first. If the per-CPU workqueue starts a worker late,
 //! per-CPU placement is disabled for [`BACKOFF_FACTOR`] times the delay. The watchdog does
@@ -165,7 +165,7 @@ pub(super) fn should_leave_cpu(from: Workqueue, nr_waiting: u32) -> bool {
     from == Workqueue::PerCpu && nr_waiting > 1
 }
 
-/// The workqueues and the state of the placement of one device.
+/// The workqueues and the state of the placement of one hardware queue.
 pub(super) struct Placement<S: PlacementOwner> {
     /// `None` after [`Self::shutdown`]. Workers do not own the workqueues: the last worker
     /// would wait for itself.
@@ -184,7 +184,7 @@ pub(super) struct Placement<S: PlacementOwner> {
     pub(super) percpu_late: u64,
 }
 
-/// The workqueues on which workers of one device run.
+/// The workqueues on which workers of one hardware queue run.
 struct Queues {
     percpu: Arc<OwnedQueue>,
     /// The workqueue for the level of the device in a stack, while it has a backing file.

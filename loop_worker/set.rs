@@ -4,8 +4,9 @@
 //!
 //! # The work lock
 //!
-//! The *work lock* ([`WorkerSet::inner`]) of a device protects its tree, the queue and state of
-//! each worker, and the backing file for new commands. It is taken in any context, with
+//! The *work lock* ([`WorkerSet::inner`]) of a hardware queue protects its tree, the queue and
+//! state of each worker, and the backing file for new commands. Two work locks are never held
+//! together. It is taken in any context, with
 //! interrupts disabled. Only the locks of workqueues, timers and the allocator nest
 //! inside it.
 //!
@@ -78,7 +79,7 @@ use kernel::{
     },
 };
 
-/// The data that the workers of one device share.
+/// The data that the workers of one hardware queue share.
 #[pin_data]
 pub(crate) struct WorkerSet {
     #[pin]

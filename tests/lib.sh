@@ -263,8 +263,11 @@ is_loaded() {
 	[[ -d /sys/module/$DRIVER/holders ]]
 }
 
+# load_driver [PARAMETER...]: with those of the whole run before them.
 load_driver() {
-	modprobe "$DRIVER" "$@"
+	local default=()
+	[[ $DRIVER != rust_loop ]] || read -ra default <<<"${DRIVER_PARAMETERS:-}"
+	modprobe "$DRIVER" "${default[@]}" "$@"
 	udevadm settle
 }
 
