@@ -62,13 +62,14 @@ cost() {
 	echo "$((added / DEVICES)) $((removed / DEVICES)) $(((after - before) * 1024 / DEVICES))"
 }
 
-# Medians of three rounds by turns with the C driver, in the same guest.
+# Medians of three rounds by turns with the C driver, in the same guest, and with as many
+# hardware queues.
 as_cheap() {
 	need_rust_loop
 	[[ $KERNEL == stock ]] || skip "the memory and time of the debug kernel's checks are not the driver's"
 	modprobe -q loop max_loop=0 || skip "this kernel has no loop.ko"
 	defer rmmod loop
-	ensure_driver
+	reload_driver nr_hw_queues=1
 	without_udev
 	for _ in 1 2 3; do
 		cost /dev/loop-control >>"$WORK/cost.loop"
@@ -86,6 +87,24 @@ as_cheap() {
 	done
 }
 
+# The block layer has a directory in sysfs and one in debugfs for each hardware queue.
+second_queue() {
+	need_rust_loop
+	[[ $KERNEL == stock ]] || skip "the memory of the debug kernel's checks is not the driver's"
+	local queues memory=()
+	for queues in 1 2; do
+		reload_driver nr_hw_queues=$queues
+		without_udev
+		for _ in 1 2 3; do
+			cost "$CTL" >>"$WORK/cost.$queues"
+		done
+		udevadm control --start-exec-queue
+		memory+=("$(medians "$WORK/cost.$queues" | cut -d ' ' -f 3)")
+	done
+	report "memory, bytes: ${memory[0]} with one hardware queue, ${memory[1]} with two"
+	((memory[1] - memory[0] <= 16384)) || fail "the second one takes $((memory[1] - memory[0])) bytes"
+}
+
 medians() {
 	local column
 	for column in 1 2 3; do
@@ -95,5 +114,6 @@ medians() {
 
 test_case "a device has no thread, with or without a backing file" no_thread
 test_case "a device without a backing file is as cheap as one of loop.ko" as_cheap
+test_case "another hardware queue of a device takes at most 16 KiB" second_queue
 
 run_cases

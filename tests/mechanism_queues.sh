@@ -93,7 +93,7 @@ freed() {
 verified() {
 	fio --name=verify --filename="${DEV}0" --direct=1 --ioengine=libaio --iodepth=16 --bs=4k \
 		--rw=randrw --numjobs=4 --size=8M --offset_increment=8M --cpus_allowed=0-3 \
-		--cpus_allowed_policy=split --verify=crc32c --do_verify=1 --verify_fatal=1 \
+		--cpus_allowed_policy="${POLICY:-split}" --verify=crc32c --do_verify=1 --verify_fatal=1 \
 		--thread --output="$WORK/fio" "$@" || {
 		cat "$WORK/fio"
 		return 1
@@ -157,8 +157,8 @@ hotplug_round() {
 hotplug() {
 	setup --direct-io=on
 	defer all_online
-	# fio refuses a CPU that is offline when it starts, so any CPU will do.
-	under_io hotplug_round
+	# A process cannot be bound to a CPU that is offline, so each may use all of them.
+	POLICY=shared under_io hotplug_round
 	detach "${DEV}0"
 }
 

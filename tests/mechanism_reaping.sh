@@ -42,9 +42,10 @@ not_before() {
 }
 
 # One process that reads now and then, for more than twice the timeout: starting
-# one for each read can take longer than the timeout. Prints how often it read.
+# one for each read can take longer than the timeout. Prints how often it read. On one CPU,
+# so that it always uses the worker of the same hardware queue.
 reads_for_a_while() {
-	in_cgroup alpha "$PROGRAMS/read_now_and_then.py" "${DEV}0"
+	in_cgroup alpha taskset -c 0 "$PROGRAMS/read_now_and_then.py" "${DEV}0"
 }
 
 kept_while_used() {
