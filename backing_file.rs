@@ -20,6 +20,7 @@ use crate::abstractions::{
     uapi::flags,
     workqueue::OwnedQueue, //
 };
+use core::ops::Deref;
 use kernel::{
     error::to_result,
     prelude::*,
@@ -261,6 +262,36 @@ impl Backing {
     /// Remembers the size of the file from which the capacity is computed, in bytes.
     pub(crate) fn use_file_size(&self, file_size: u64) {
         self.store.size.store(file_size, Relaxed);
+    }
+}
+
+/// The backing file, for the commands of one hardware queue.
+///
+/// Each command holds a reference to it. If all commands held one to the [`Backing`] itself, CPUs
+/// would contend for its reference count.
+pub(crate) struct QueueBacking(Arc<Backing>);
+
+impl QueueBacking {
+    /// Returns another object for the same backing file. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn new(backing: Arc<Backing>) -> Result<Arc<Self>> {
+        Ok(Arc::new(Self(backing), GFP_KERNEL)?)
+    }
+
+    /// Returns the backing file itself.
+    pub(crate) fn backing(&self) -> &Arc<Backing> {
+        &self.0
+    }
+}
+
+impl Deref for QueueBacking {
+    type Target = Backing;
+
+    fn deref(&self) -> &Backing {
+        &self.0
     }
 }
 

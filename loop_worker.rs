@@ -58,7 +58,10 @@ use crate::{
         timer::Timer,
         workqueue::OwnedQueue, //
     },
-    backing_file::Backing,
+    backing_file::{
+        Backing,
+        QueueBacking, //
+    },
     loop_cmd::{
         LoopCmd,
         LoopQueue,
@@ -94,6 +97,19 @@ impl Operations for LoopQueue {
 /// The workers of one device, for each hardware queue.
 pub(crate) struct Workers(KVec<HwQueue>);
 
+/// A backing file that a device is about to get, with what each hardware queue needs of it.
+pub(crate) struct NewBacking {
+    backing: Arc<Backing>,
+    for_queues: KVec<Arc<QueueBacking>>,
+}
+
+impl NewBacking {
+    /// Returns the backing file.
+    pub(crate) fn backing(&self) -> &Arc<Backing> {
+        &self.backing
+    }
+}
+
 /// The workers of one hardware queue.
 struct HwQueue {
     rootcg: Arc<LoopWorker>,
@@ -122,17 +138,33 @@ impl Workers {
         Ok(Arc::new(Self(queues), GFP_KERNEL)?)
     }
 
-    /// Replaces the backing file for new requests, and lets workers run on its workqueue.
-    /// Returns the previous backing file, which commands in flight may still hold. Any context.
+    /// Prepares a backing file for [`Self::set_backing`]. May sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(crate) fn prepare(&self, backing: Backing) -> Result<NewBacking> {
+        let backing = Arc::new(backing, GFP_KERNEL)?;
+        let mut for_queues = KVec::with_capacity(self.0.len(), GFP_KERNEL)?;
+        for _ in &self.0 {
+            for_queues.push(QueueBacking::new(backing.clone())?, GFP_KERNEL)?;
+        }
+        Ok(NewBacking {
+            backing,
+            for_queues,
+        })
+    }
+
+    /// Replaces the backing file for new requests, and lets workers run on its workqueue. Any
+    /// context. Commands in flight may still hold the previous backing file. The caller holds it,
+    /// too, so that the last reference is not dropped here.
     ///
     /// The caller makes sure that no request is queued meanwhile: the hardware queues get the file
     /// one after the other.
-    pub(crate) fn set_backing(&self, backing: &Arc<Backing>) -> Option<Arc<Backing>> {
-        let mut old = None;
-        for queue in &self.0 {
-            old = queue.set_backing(backing.clone());
+    pub(crate) fn set_backing(&self, new: NewBacking) {
+        for (queue, backing) in self.0.iter().zip(new.for_queues) {
+            queue.set_backing(backing);
         }
-        old
     }
 
     /// Returns the backing file for new requests. Any context.
@@ -141,20 +173,18 @@ impl Workers {
     }
 
     /// Fails new requests, and frees the workers of cgroups: idle ones at once, the others when
-    /// they become idle. A device without a backing file holds no cgroups. Returns the backing file
-    /// as [`Self::set_backing`] does. Any context.
+    /// they become idle. A device without a backing file holds no cgroups. Any context. The caller
+    /// holds the backing file, so that the last reference is not dropped here.
     ///
     /// The caller makes sure that no request is queued or waits: the workers have no workqueue
     /// afterwards.
     ///
     /// This does not wait for workers, because its caller holds `open_mutex`: a worker in the
     /// backing filesystem may depend on that.
-    pub(crate) fn clear_backing(&self) -> Option<Arc<Backing>> {
-        let mut old = None;
+    pub(crate) fn clear_backing(&self) {
         for queue in &self.0 {
-            old = queue.clear_backing();
+            queue.clear_backing();
         }
-        old
     }
 
     /// Returns the source of the files in debugfs. May sleep.
@@ -250,32 +280,32 @@ impl HwQueue {
     }
 
     /// See [`Workers::set_backing`].
-    fn set_backing(&self, backing: Arc<Backing>) -> Option<Arc<Backing>> {
+    fn set_backing(&self, backing: Arc<QueueBacking>) {
         let queue = backing.queue().clone();
-        let (old, old_queue) = self.set.inner.with(|inner| {
+        let old = self.set.inner.with(|inner| {
             let old_queue = inner.placement.set_queue(Some(queue));
             (inner.backing.replace(backing), old_queue)
         });
-        drop(old_queue);
-        old
+        drop(old);
     }
 
     fn backing(&self) -> Option<Arc<Backing>> {
-        self.set.inner.with(|inner| inner.backing.clone())
+        self.set
+            .inner
+            .with(|inner| Some(inner.backing.as_ref()?.backing().clone()))
     }
 
     /// See [`Workers::clear_backing`].
-    fn clear_backing(&self) -> Option<Arc<Backing>> {
-        let (backing, old_queue) = self.set.inner.with(|inner| {
+    fn clear_backing(&self) {
+        let old = self.set.inner.with(|inner| {
             let old_queue = inner.placement.set_queue(None);
             (inner.backing.take(), old_queue)
         });
-        drop(old_queue);
+        drop(old);
         let mut from = Some(CssKey::FIRST);
         while let Some(key) = from {
             from = reaper::free_unused_batch(&self.set, key);
         }
-        backing
     }
 }
 

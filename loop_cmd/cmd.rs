@@ -25,7 +25,7 @@ use crate::{
         },
         time::KtimeNs,
     },
-    backing_file::Backing, //
+    backing_file::QueueBacking, //
 };
 use kernel::sync::Arc;
 
@@ -35,7 +35,7 @@ pub(crate) struct LoopQueue;
 /// The driver's data of a request.
 pub(crate) struct LoopCmd {
     /// The backing file of the device when the command was queued.
-    pub(super) backing: Arc<Backing>,
+    pub(super) backing: Arc<QueueBacking>,
     /// The cgroup that is charged; `None` for the root cgroup, swap-out, and commands that fell
     /// back to the rootcg worker.
     pub(super) cgroup: Option<IoCgroup>,
@@ -84,7 +84,7 @@ impl LoopCmd {
     /// and the worker with `group` will execute it. Any context.
     pub(crate) fn new(
         info: RequestInfo,
-        backing: Arc<Backing>,
+        backing: Arc<QueueBacking>,
         cgroup: Option<IoCgroup>,
         group: Arc<CmdGroup>,
     ) -> Self {

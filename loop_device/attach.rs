@@ -52,6 +52,7 @@ use crate::{
         Stacking,
         Store, //
     },
+    loop_worker::NewBacking,
 };
 use kernel::{
     pr_warn_once,
@@ -100,13 +101,14 @@ impl LoopDevice {
         let validate = self.lock_validate(below.as_ref())?;
         self.check_stack(below)?;
         let Prepared {
-            backing,
+            backing: prepared,
             limits,
             sectors,
         } = prepared?;
+        let backing = prepared.backing().clone();
         let module = ModuleRef::try_get(this_module())?;
         // Devices that are stacked on this one find its backing file from here on.
-        binding.publish(backing.clone());
+        binding.publish(prepared);
         drop(validate);
         // This is the first change to the disk, and the last step that can fail. The queue need
         // not be frozen, because a device without capacity has no I/O in flight.
@@ -178,7 +180,7 @@ impl LoopDevice {
         // Writes back data of other writers, whose own fsync() reports errors.
         let _ = backing.file().fsync();
         Ok(Prepared {
-            backing: Arc::new(backing, GFP_KERNEL)?,
+            backing: self.workers.prepare(backing)?,
             limits,
             sectors,
         })
@@ -275,7 +277,7 @@ impl LoopDevice {
             _sysfs: sysfs,
             _module: module,
         } = bound;
-        let published = self.workers.clear_backing();
+        self.workers.clear_backing();
 
         let mut update = disk.start_limits_update();
         update.set_block_sizes(BlockSizes::all(SECTOR_SIZE));
@@ -292,7 +294,7 @@ impl LoopDevice {
         disk.suppress_partition_scan(!self.shared.partitions.scan());
 
         *self.state.lock() = State::Unbound;
-        drop((published, backing));
+        drop(backing);
         // The task that closes the device still holds a reference to the module.
         drop(module);
     }
@@ -327,7 +329,7 @@ impl Shared {
 
 /// The data for attaching a file, see [`LoopDevice::prepare`].
 struct Prepared {
-    backing: Arc<Backing>,
+    backing: NewBacking,
     limits: QueueLimits,
     /// The capacity, in sectors.
     sectors: u64,
@@ -353,8 +355,8 @@ impl<'a> Binding<'a> {
     }
 
     /// Makes the file visible to commands, and to devices that are stacked on this one.
-    fn publish(&self, backing: Arc<Backing>) {
-        self.0.workers.set_backing(&backing);
+    fn publish(&self, backing: NewBacking) {
+        self.0.workers.set_backing(backing);
     }
 
     /// Binds the device.
@@ -365,16 +367,16 @@ impl<'a> Binding<'a> {
 
 impl Drop for Binding<'_> {
     fn drop(&mut self) {
-        let published = {
+        let backing = self.0.workers.backing();
+        {
             let mut state = self.0.state.lock();
             if !matches!(*state, State::Binding) {
                 return;
             }
-            let published = self.0.workers.clear_backing();
+            self.0.workers.clear_backing();
             *state = State::Unbound;
-            published
-        };
-        drop(published);
+        }
+        drop(backing);
     }
 }
 

@@ -20,11 +20,9 @@ use crate::{
         Backing,
         Stacking, //
     },
+    loop_worker::NewBacking,
 };
-use kernel::{
-    prelude::*,
-    sync::Arc, //
-};
+use kernel::prelude::*;
 
 impl LoopDevice {
     /// Replaces the backing file of a read-only device by a file of the same size
@@ -50,11 +48,12 @@ impl LoopDevice {
         }
         let below = file.device();
         // Calls the filesystems, so no lock but the change lock is held.
-        let new = self.prepare_change(&current, file, disk.logical_block_size());
+        let prepared = self.prepare_change(&current, file, disk.logical_block_size());
 
         let validate = self.lock_validate(below.as_ref())?;
         self.check_stack(below)?;
-        let (new, fits) = new?;
+        let (prepared, fits) = prepared?;
+        let new = prepared.backing().clone();
         if !fits {
             return Err(EINVAL);
         }
@@ -64,8 +63,7 @@ impl LoopDevice {
         }
         drop(validate);
         // This fails only if the device is in rundown, and then changes nothing.
-        let old =
-            disk.while_frozen(|frozen| self.exchange_backing(frozen, new.clone(), old_flags))?;
+        let old = disk.while_frozen(|frozen| self.exchange_backing(frozen, prepared, old_flags))?;
         {
             // The whole change sends one uevent, below.
             let _suppressed = disk.suppress_uevents();
@@ -87,7 +85,7 @@ impl LoopDevice {
         current: &Backing,
         file: UncheckedFile,
         block_size: u32,
-    ) -> Result<(Arc<Backing>, bool)> {
+    ) -> Result<(NewBacking, bool)> {
         if !file.is_file_or_block_device() {
             return Err(EINVAL);
         }
@@ -106,6 +104,6 @@ impl LoopDevice {
             limits::sectors(&new, file_size) == limits::sectors(current, current.file().size()?);
         // Writes back data of other writers, whose own fsync() reports errors.
         let _ = new.file().fsync();
-        Ok((Arc::new(new, GFP_KERNEL)?, fits))
+        Ok((self.workers.prepare(new)?, fits))
     }
 }

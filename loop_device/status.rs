@@ -29,6 +29,7 @@ use crate::{
         },
         Backing, //
     },
+    loop_worker::NewBacking,
 };
 use kernel::{
     prelude::*,
@@ -74,7 +75,10 @@ impl LoopDevice {
         let old_flags = current.flags();
         let new_flags = settings::flags_to_set(old_flags, info.lo_flags);
         let block_size = disk.logical_block_size();
-        let new = Arc::new(current.with(settings, new_flags, block_size), GFP_KERNEL)?;
+        let prepared = self
+            .workers
+            .prepare(current.with(settings, new_flags, block_size))?;
+        let new = prepared.backing().clone();
         let range_differs = settings.differs_in_range(current.settings());
         let scan = new_flags & !old_flags & flags::PARTSCAN != 0;
 
@@ -101,7 +105,7 @@ impl LoopDevice {
             if let Some(update) = update {
                 update.commit()?;
             }
-            self.exchange_backing(frozen, new.clone(), old_flags)
+            self.exchange_backing(frozen, prepared, old_flags)
         })?;
         if let Some(file_size) = file_size {
             new.use_file_size(file_size);
@@ -144,11 +148,11 @@ impl LoopDevice {
         let old_flags = current.flags();
         let flags = old_flags & !flags::DIRECT_IO | if on { flags::DIRECT_IO } else { 0 };
         let block_size = disk.logical_block_size();
-        let new = Arc::new(
-            current.with(*current.settings(), flags, block_size),
-            GFP_KERNEL,
-        )?;
+        let prepared =
+            self.workers
+                .prepare(current.with(*current.settings(), flags, block_size))?;
         if on {
+            let new = prepared.backing();
             if !new.is_direct() {
                 return Err(EINVAL);
             }
@@ -157,7 +161,7 @@ impl LoopDevice {
             // next flush.
             new.sync_deferring_error();
         }
-        let old = disk.while_frozen(|frozen| self.exchange_backing(frozen, new, old_flags))?;
+        let old = disk.while_frozen(|frozen| self.exchange_backing(frozen, prepared, old_flags))?;
         drop((old, current));
         Ok(())
     }
@@ -192,11 +196,11 @@ impl LoopDevice {
         let (file, direct_io) = (current.file(), current.direct_io());
         let offset = current.settings().offset;
         let limits = attach::limits(file, old_flags, direct_io, bytes as u32, offset);
-        let new = Arc::new(
-            current.with(*current.settings(), old_flags, limits.block_sizes.logical),
-            GFP_KERNEL,
-        )?;
-        let sectors = limits::sectors(&new, new.used_file_size());
+        let block_size = limits.block_sizes.logical;
+        let new = self
+            .workers
+            .prepare(current.with(*current.settings(), old_flags, block_size))?;
+        let sectors = limits::sectors(new.backing(), new.backing().used_file_size());
         disk.sync()?;
         let mut update = disk.start_limits_update();
         update.set(&limits);
@@ -226,9 +230,10 @@ impl LoopDevice {
     pub(super) fn exchange_backing(
         &self,
         _frozen: &Frozen<'_, Self>,
-        new: Arc<Backing>,
+        prepared: NewBacking,
         old_flags: u32,
-    ) -> Result<(Arc<Backing>, Option<Arc<Backing>>)> {
+    ) -> Result<Arc<Backing>> {
+        let new = prepared.backing().clone();
         if !new.is_direct() && self.workers.backing().is_some_and(|old| old.is_direct()) {
             // Clean pages may be older than data that direct I/O has written. Dirty pages are
             // newer, so they stay.
@@ -239,7 +244,7 @@ impl LoopDevice {
         if bound.backing.flags() & !old_flags & flags::AUTOCLEAR != 0 {
             new.set_autoclear();
         }
-        let published = self.workers.set_backing(&new);
-        Ok((core::mem::replace(&mut bound.backing, new), published))
+        self.workers.set_backing(prepared);
+        Ok(core::mem::replace(&mut bound.backing, new))
     }
 }

@@ -57,7 +57,7 @@ use crate::{
             Timer, //
         },
     },
-    backing_file::Backing,
+    backing_file::QueueBacking,
     loop_cmd::{
         group::CmdGroup,
         stats::StatsSnapshot,
@@ -89,7 +89,7 @@ pub(crate) struct WorkerSet {
 /// Protected by the work lock.
 pub(super) struct Inner {
     /// The backing file for new commands; `None` if the device is not bound.
-    pub(super) backing: Option<Arc<Backing>>,
+    pub(super) backing: Option<Arc<QueueBacking>>,
     /// The workers of cgroups.
     pub(super) tree: WorkerTree<LoopWorker>,
     /// Sums of the statistics of freed workers.
