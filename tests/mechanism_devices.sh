@@ -93,7 +93,7 @@ second_queue() {
 	[[ $KERNEL == stock ]] || skip "the memory of the debug kernel's checks is not the driver's"
 	local queues memory=()
 	for queues in 1 2; do
-		reload_driver nr_hw_queues=$queues
+		reload_driver nr_hw_queues="$queues"
 		without_udev
 		for _ in 1 2 3; do
 			cost "$CTL" >>"$WORK/cost.$queues"
