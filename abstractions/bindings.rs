@@ -28,3 +28,5 @@ mod generated {
 }
 
 pub(super) use generated::*;
+// Named, because the `kernel` crate may have it as well.
+pub(super) use generated::compat_dev_t;

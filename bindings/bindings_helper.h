@@ -7,6 +7,7 @@
 #include <linux/blk-cgroup.h>
 #include <linux/blk-mq.h>
 #include <linux/blkdev.h>
+#include <linux/compat.h>
 #include <linux/falloc.h>
 #include <linux/moduleparam.h>
 #include <linux/sched.h>
