@@ -5,11 +5,15 @@
 //! C header: [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h)
 
 use super::bindings;
-use core::ops::{
-    Deref,
-    DerefMut, //
+use core::{
+    mem::offset_of,
+    ops::{
+        Deref,
+        DerefMut, //
+    },
 };
 use kernel::{
+    ffi::c_ulong,
     prelude::*,
     transmute::{
         AsBytes,
@@ -113,61 +117,129 @@ pub(crate) type LoopInfo = Uapi<NativeLoopInfo>;
 /// `struct loop_info` of a 32-bit process.
 pub(crate) type CompatLoopInfo = Uapi<Compat32LoopInfo>;
 
-/// [`bindings::loop_info`] with names for its padding.
-///
-/// [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h) describes the fields. Offsets
-/// are in bytes.
-#[repr(C)]
-#[derive(Default)]
-pub(crate) struct NativeLoopInfo {
-    pub(crate) lo_number: i32,
-    pad0: u32,
-    pub(crate) lo_device: u64,
-    pub(crate) lo_inode: u64,
-    pub(crate) lo_rdevice: u64,
-    pub(crate) lo_offset: i32,
-    pub(crate) lo_encrypt_type: i32,
-    pub(crate) lo_encrypt_key_size: i32,
-    pub(crate) lo_flags: i32,
-    pub(crate) lo_name: [[u8; 32]; 2],
-    pub(crate) lo_encrypt_key: [u8; 32],
-    pub(crate) lo_init: [u64; 2],
-    reserved: [u8; 4],
-    pad1: [u8; 4],
+/// Defines a structure, and asserts that its fields have all of its bytes.
+macro_rules! without_padding {
+    (
+        $(#[$meta:meta])*
+        $name:ident {
+            $($(#[$field_meta:meta])* $vis:vis $field:ident: $t:ty,)*
+        }
+    ) => {
+        $(#[$meta])*
+        #[repr(C)]
+        #[derive(Default)]
+        pub(crate) struct $name {
+            $($(#[$field_meta])* $vis $field: $t,)*
+        }
+
+        const _: () = assert!(size_of::<$name>() == 0 $(+ size_of::<$t>())*);
+    };
 }
 
-/// Form of [`NativeLoopInfo`] for a 32-bit process (`struct compat_loop_info` of the C driver).
-#[repr(C)]
-#[derive(Default)]
-pub(crate) struct Compat32LoopInfo {
-    pub(crate) lo_number: i32,
-    pub(crate) lo_device: u16,
-    pad0: u16,
-    pub(crate) lo_inode: u32,
-    pub(crate) lo_rdevice: u16,
-    pad1: u16,
-    pub(crate) lo_offset: i32,
-    pub(crate) lo_encrypt_type: i32,
-    pub(crate) lo_encrypt_key_size: i32,
-    pub(crate) lo_flags: i32,
-    pub(crate) lo_name: [[u8; 32]; 2],
-    pub(crate) lo_encrypt_key: [u8; 32],
-    pub(crate) lo_init: [u32; 2],
-    reserved: [u8; 4],
+/// Padding behind a field of type `$t` of [`bindings::loop_info`], which depends on the architecture.
+macro_rules! gap {
+    ($field:ident: $t:ty, $next:ident) => {
+        [u8; offset_of!(bindings::loop_info, $next)
+            - offset_of!(bindings::loop_info, $field)
+            - size_of::<$t>()]
+    };
 }
 
-const _: () = assert!(
-    size_of::<NativeLoopInfo>() == size_of::<bindings::loop_info>()
-        && core::mem::offset_of!(NativeLoopInfo, lo_name)
-            == core::mem::offset_of!(bindings::loop_info, lo_name)
-        && core::mem::offset_of!(NativeLoopInfo, reserved)
-            == core::mem::offset_of!(bindings::loop_info, reserved)
-        && core::mem::offset_of!(NativeLoopInfo, lo_rdevice)
-            == core::mem::offset_of!(bindings::loop_info, lo_rdevice)
+/// `lo_device` and `lo_rdevice` of a native process.
+type OldDev = bindings::__kernel_old_dev_t;
+/// `lo_device` and `lo_rdevice` of a 32-bit process.
+type CompatDev = bindings::compat_dev_t;
+/// Padding behind a `CompatDev`. The next field is aligned to 4 bytes.
+type CompatGap = [u8; 4 - size_of::<CompatDev>()];
+
+without_padding! {
+    /// [`bindings::loop_info`] with names for its padding.
+    ///
+    /// [`include/uapi/linux/loop.h`](srctree/include/uapi/linux/loop.h) describes the fields.
+    /// Offsets are in bytes.
+    NativeLoopInfo {
+        pub(crate) lo_number: i32,
+        gap0: gap!(lo_number: i32, lo_device),
+        pub(crate) lo_device: OldDev,
+        gap1: gap!(lo_device: OldDev, lo_inode),
+        pub(crate) lo_inode: c_ulong,
+        pub(crate) lo_rdevice: OldDev,
+        gap2: gap!(lo_rdevice: OldDev, lo_offset),
+        pub(crate) lo_offset: i32,
+        pub(crate) lo_encrypt_type: i32,
+        pub(crate) lo_encrypt_key_size: i32,
+        pub(crate) lo_flags: i32,
+        pub(crate) lo_name: [[u8; 32]; 2],
+        pub(crate) lo_encrypt_key: [u8; 32],
+        gap3: gap!(lo_encrypt_key: [u8; 32], lo_init),
+        pub(crate) lo_init: [c_ulong; 2],
+        reserved: [u8; 4],
+        gap4: [u8; size_of::<bindings::loop_info>()
+            - offset_of!(bindings::loop_info, reserved)
+            - 4],
+    }
+}
+
+without_padding! {
+    /// Form of [`NativeLoopInfo`] for a 32-bit process (`struct compat_loop_info` of the C
+    /// driver).
+    Compat32LoopInfo {
+        pub(crate) lo_number: i32,
+        pub(crate) lo_device: CompatDev,
+        gap0: CompatGap,
+        pub(crate) lo_inode: u32,
+        pub(crate) lo_rdevice: CompatDev,
+        gap1: CompatGap,
+        pub(crate) lo_offset: i32,
+        pub(crate) lo_encrypt_type: i32,
+        pub(crate) lo_encrypt_key_size: i32,
+        pub(crate) lo_flags: i32,
+        pub(crate) lo_name: [[u8; 32]; 2],
+        pub(crate) lo_encrypt_key: [u8; 32],
+        pub(crate) lo_init: [u32; 2],
+        reserved: [u8; 4],
+    }
+}
+
+/// Asserts that fields of two structures are at the same offsets, and that the sizes are equal.
+macro_rules! assert_layout {
+    ($ours:ty, $theirs:ty, $($field:ident),* $(,)?) => {
+        const _: () = assert!(
+            size_of::<$ours>() == size_of::<$theirs>()
+                $(&& offset_of!($ours, $field) == offset_of!($theirs, $field))*
+        );
+    };
+}
+
+assert_layout!(
+    NativeLoopInfo,
+    bindings::loop_info,
+    lo_number,
+    lo_device,
+    lo_inode,
+    lo_rdevice,
+    lo_offset,
+    lo_encrypt_type,
+    lo_encrypt_key_size,
+    lo_flags,
+    lo_name,
+    lo_encrypt_key,
+    lo_init,
+    reserved,
 );
-// All padding has a name.
-const _: () = assert!(size_of::<NativeLoopInfo>() == 2 * 4 + 3 * 8 + 4 * 4 + 64 + 32 + 2 * 8 + 8);
-const _: () = assert!(size_of::<Compat32LoopInfo>() == 4 + 4 + 4 + 4 + 4 * 4 + 64 + 32 + 2 * 4 + 4);
+// The layout that all 32-bit processes have, whatever the size of `CompatDev`.
+const _: () = assert!(
+    offset_of!(Compat32LoopInfo, lo_device) == 4
+        && offset_of!(Compat32LoopInfo, lo_inode) == 8
+        && offset_of!(Compat32LoopInfo, lo_rdevice) == 12
+        && offset_of!(Compat32LoopInfo, lo_offset) == 16
+        && offset_of!(Compat32LoopInfo, lo_flags) == 28
+        && offset_of!(Compat32LoopInfo, lo_name) == 32
+        && offset_of!(Compat32LoopInfo, lo_encrypt_key) == 96
+        && offset_of!(Compat32LoopInfo, lo_init) == 128
+        && offset_of!(Compat32LoopInfo, reserved) == 136
+        && size_of::<Compat32LoopInfo>() == 140
+);
 
 /// Implements conversions between a `struct loop_info` and a `struct loop_info64`.
 macro_rules! old_info {

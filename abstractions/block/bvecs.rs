@@ -258,7 +258,7 @@ pub(crate) struct BvecIter<'a, D: Direction> {
     _p: PhantomData<(&'a mut (), D)>,
 }
 
-/// Number of bvecs of [`Zeroes`]. They take 256 bytes of stack, and cover 64 KiB of data.
+/// Number of bvecs of [`Zeroes`]. They take 256 bytes of stack, and cover 16 pages of data.
 const ZERO_BVECS: usize = 16;
 
 /// Zeroes as the source of a write. Each bvec refers to the zero page of the kernel.
