@@ -227,7 +227,8 @@ pub(crate) struct KernelParam(bindings::kernel_param);
 unsafe impl Sync for KernelParam {}
 
 impl KernelParam {
-    /// Describes `param` to the module loader. `perm` is its mode in sysfs.
+    /// Describes `param` to the module loader. `name` is [`prefixed`], and `perm` is the mode in
+    /// sysfs.
     pub(crate) const fn new<P: Param>(
         module: &'static kernel::ThisModule,
         name: &'static CStr,
@@ -248,16 +249,46 @@ impl KernelParam {
     }
 }
 
-/// Copies a string into an array, for the `.modinfo` section.
-pub(crate) const fn modinfo<const N: usize>(s: &str) -> [u8; N] {
-    let s = s.as_bytes();
+/// Prefix of the parameters and of the `.modinfo` of a module that is built into the kernel, as on
+/// the kernel command line: its name and a dot.
+const PREFIX: [&[u8]; 2] = if cfg!(MODULE) {
+    [b"", b""]
+} else {
+    [
+        <crate::LocalModule as kernel::ModuleMetadata>::NAME.to_bytes(),
+        b".",
+    ]
+};
+
+/// Returns the length of [`PREFIX`], `s`, and a NUL.
+pub(crate) const fn prefixed_len(s: &str) -> usize {
+    PREFIX[0].len() + PREFIX[1].len() + s.len() + 1
+}
+
+/// Copies [`PREFIX`], `s`, and a NUL into an array. `N` must be the [`prefixed_len`] of `s`.
+pub(crate) const fn prefixed<const N: usize>(s: &str) -> [u8; N] {
+    let parts = [PREFIX[0], PREFIX[1], s.as_bytes()];
     let mut out = [0; N];
-    let mut i = 0;
-    while i < s.len() {
-        out[i] = s[i];
-        i += 1;
+    let (mut part, mut at) = (0, 0);
+    while part < parts.len() {
+        let mut i = 0;
+        while i < parts[part].len() {
+            out[at] = parts[part][i];
+            at += 1;
+            i += 1;
+        }
+        part += 1;
     }
     out
+}
+
+/// Returns the string of [`prefixed`] bytes.
+pub(crate) const fn prefixed_name(bytes: &'static [u8]) -> &'static CStr {
+    match CStr::from_bytes_with_nul(bytes) {
+        Ok(name) => name,
+        // `prefixed` has added the NUL, and identifiers have none.
+        Err(_) => c"",
+    }
 }
 
 /// Defines an integer parameter: a static [`IntParam`] that is known to `insmod`, sysfs and
@@ -301,23 +332,25 @@ macro_rules! param {
         const _: () = {
             use $crate::abstractions::module_param as p;
 
-            const TYPE: &str = concat!("parmtype=", stringify!($name), ":", $type, "\0");
-            const DESC: &str = concat!("parm=", stringify!($name), ":", $desc, "\0");
+            const NAME: &str = stringify!($name);
+            const TYPE: &str = concat!("parmtype=", stringify!($name), ":", $type);
+            const DESC: &str = concat!("parm=", stringify!($name), ":", $desc);
 
+            static BYTES: [u8; p::prefixed_len(NAME)] = p::prefixed(NAME);
             #[link_section = "__param"]
             #[used(compiler)]
             static PARAM: p::KernelParam = p::KernelParam::new(
                 $crate::abstractions::compat::this_module::this_module(),
-                kernel::c_str!(stringify!($name)),
+                p::prefixed_name(&BYTES),
                 $perm,
                 &$name,
             );
             #[link_section = ".modinfo"]
             #[used(compiler)]
-            static MODINFO_TYPE: [u8; TYPE.len()] = p::modinfo(TYPE);
+            static MODINFO_TYPE: [u8; p::prefixed_len(TYPE)] = p::prefixed(TYPE);
             #[link_section = ".modinfo"]
             #[used(compiler)]
-            static MODINFO_DESC: [u8; DESC.len()] = p::modinfo(DESC);
+            static MODINFO_DESC: [u8; p::prefixed_len(DESC)] = p::prefixed(DESC);
         };
     };
 }
