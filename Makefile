@@ -9,6 +9,7 @@ KERNEL ?=
 KDIR ?=
 TESTS ?=
 CYCLES ?=
+KSRC ?=
 
 which := $(if $(KDIR),--kdir $(KDIR),$(if $(KERNEL),--kernel $(KERNEL)))
 checked := --kernel $(or $(KERNEL),stock)
@@ -35,6 +36,9 @@ check test:
 
 check-system:
 	@scripts/check-system
+
+intree:
+	@scripts/intree '$(KSRC)'
 
 soak:
 	@KERNEL=$(or $(KERNEL),stock) CYCLES=$(or $(CYCLES),100) tests/crash_consistency.sh
@@ -67,6 +71,7 @@ help:
 	'  check-system  Debian 13 in a virtual machine: install, boot, upgrade, purge' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
+	'  intree  the driver, its documentation and selftests into the kernel tree KSRC=DIR' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
 	'  doc     the documentation of the crate, in build/doc' \
 	'  bench   speed beside loop.ko and the store itself: tables, plots; takes 20 min' \
@@ -76,6 +81,7 @@ help:
 	'' \
 	'Variables:' \
 	'  KDIR=DIR            build natively for the kernel of this build directory' \
+	'  KSRC=DIR            intree: the source tree of a kernel' \
 	'  KERNEL=stock|debug  all, check, soak: the prepared kernel, that of Debian or one' \
 	'                      with all checks on (demo and bench are of the stock kernel)' \
 	'  TESTS=PATTERN       check: only the tests whose name contains this' \
@@ -90,4 +96,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: all demo install uninstall deb check test check-system soak bench lint doc clean help
+.PHONY: intree all demo install uninstall deb check test check-system soak bench lint doc clean help

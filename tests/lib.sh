@@ -16,6 +16,9 @@
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PROGRAMS=$TESTS/programs
+# In the selftests of a kernel everything is in one directory.
+GUEST=$TESTS/../scripts/guest
+[[ -d $GUEST ]] || GUEST=$TESTS/guest
 DRIVER=${DRIVER:-rust_loop}
 KERNEL=${KERNEL:-stock}
 case $DRIVER in
@@ -159,7 +162,7 @@ splat_expression() {
 	while IFS= read -r line; do
 		[[ -n $line && $line != '#'* ]] || continue
 		SPLAT+=${SPLAT:+|}${line/#^/$start}
-	done <"$TESTS/../scripts/guest/splat"
+	done <"$GUEST/splat"
 }
 
 # log_splats: what went wrong since the last call, by the kernel's own words.
@@ -167,7 +170,7 @@ log_splats() {
 	local log
 	dmesg -t -c >"$WORK/log"
 	log=$(<"$WORK/log")
-	[[ $log =~ $SPLAT ]] && "$TESTS/../scripts/guest/splat-find" "$WORK/log"
+	[[ $log =~ $SPLAT ]] && "$GUEST/splat-find" "$WORK/log"
 }
 
 # log_count TEXT: lines of the running test that contain it.
