@@ -20,19 +20,30 @@ recorded() {
 		'$1 == kernel && $2 == name { print $3 }' "$TABLE"
 }
 
+# count [=WORKLOAD]
+count() {
+	env -C / BENCH_PEERS=rust_loop python3 -S "$TESTS/../bench/measure.py" instructions 1 "$@" \
+		>"$WORK/counted"
+}
+
 count_all() {
 	[[ $DRIVER == rust_loop ]] || skip "nothing is recorded for the C driver"
-	env -C / BENCH_PEERS=rust_loop python3 -S "$TESTS/../bench/measure.py" instructions 1 \
-		>"$WORK/counted"
+	count
+	mv "$WORK/counted" "$WORK/all"
 }
 
 not_more() {
 	local limit now
-	[[ -s $WORK/counted ]] || skip "nothing has been counted"
-	now=$("$PROGRAMS/measured_ns.py" "$WORK/counted" "$1")
+	[[ -s $WORK/all ]] || skip "nothing has been counted"
+	now=$("$PROGRAMS/measured_ns.py" "$WORK/all" "$1")
 	report "$(uname -r) | $1 | $now"
 	limit=$(recorded "$1")
 	[[ -n $limit ]] || skip "nothing is recorded for this kernel"
+	((100 * now > MOST_PERCENT * limit)) || return 0
+	# Now and then other work of the kernel adds some percent, but not twice.
+	count "=$1"
+	now=$("$PROGRAMS/measured_ns.py" "$WORK/counted" "$1")
+	report "counted again: $now"
 	((100 * now <= MOST_PERCENT * limit)) || fail "$now instructions, recorded are $limit"
 }
 
