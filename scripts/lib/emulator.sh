@@ -41,3 +41,13 @@ emulator_wrapper() {
 	END
 	chmod +x "$1"
 }
+
+# emulator_fault LOG: whether the guest died since the emulator executed an int3 that was
+# not there any more: what it had translated while another processor patched that code.
+# The kernel prints the code as it is in memory; behind a real int3 there is a "cc".
+emulator_fault() {
+	local code
+	code=$(sed -n '/Oops: int3/,/Code: /p' "$1" | sed -n 's/.* \([0-9a-f][0-9a-f]\) <.*/\1/p' |
+		head -n 1)
+	[[ -n $code && $code != cc ]]
+}
