@@ -8,6 +8,7 @@
 KERNEL ?=
 KDIR ?=
 TESTS ?=
+PART ?=
 CYCLES ?=
 KSRC ?=
 
@@ -35,7 +36,7 @@ check test:
 	@scripts/check $(checked) '$(TESTS)'
 
 check-system:
-	@scripts/check-system
+	@scripts/check-system $(PART)
 
 intree:
 	@scripts/intree '$(KSRC)'
@@ -86,6 +87,7 @@ help:
 	'                      with all checks on (demo and bench are of the stock kernel)' \
 	'  TESTS=PATTERN       check: only the tests whose name contains this' \
 	"  PARAMETERS='A=1'     check: load the module with these parameters" \
+	'  PART=NAME           check-system: only this boot, see scripts/check-system --help' \
 	'' \
 	'Environment:' \
 	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \
