@@ -5,35 +5,54 @@ loop.ko, of rust_loop and, if rublk is available, of ublk_drv.
 
 usage: measure.py SET ROUNDS [NAME...]
 
-SET is quick, full, parallel or instructions; with NAMEs, only those workloads run. The
-peers take turns within each round, so that other load on the host affects all of them.
-Prints one JSON object per run, and the progress on standard error.
+SET is quick, full, parallel, processors, scaling or instructions; with NAMEs, only those
+workloads run. Prints one JSON object per run, and the progress on standard error.
 
-A cold read is a fixed number of I/Os that never read a block twice. With a fixed time,
-a reader would fill the cache for itself.
+The speed of the host changes, within one run by a factor of two. Therefore one round runs
+all workloads, with all peers of a workload directly one after the other, in an order in
+which rust_loop is next to loop.ko and to the store; report.py compares neighbours. Each
+second round has the reverse order. A workload whose ratios spread gets more rounds, at most
+three times as many.
 
-BENCH_PEERS="loop rust_loop" measures only some peers. BENCH_IOS=N does N I/Os instead of
-the number given here. "=NAME" selects the workload with exactly that name.
+A cold read is a fixed number of I/Os, or short, and never reads a block twice. With a fixed
+time, a reader would fill the cache for itself.
+
+Environment:
+  BENCH_PEERS="loop rust_loop"      measures only some peers
+  BENCH_PARAMETERS="NAME=VALUE..."  module parameters of rust_loop
+  BENCH_QUEUES=1                    a second peer: rust_loop with nr_hw_queues=1
+  BENCH_IOS=N                       N I/Os instead of the number given here
+  BENCH_SECONDS=S                   duration of a run without a number of I/Os (1)
+  BENCH_BUDGET=S                    no further round that would end later than this
+  "=NAME"                           selects the workload with exactly that name
 """
 
 import json
 import mmap
 import os
+import statistics
 import subprocess
 import sys
 import time
 
 RUBLK = "/mnt/share/rublk"
+# In the order of a round, with the module and the name of its devices.
 PEERS = {
-    "raw": None,
-    "loop": "/dev/loop0",
-    "ublk": "/dev/ublkb0",
-    "rust_loop": "/dev/rloop0",
+    "loop": ("loop", "/dev/loop"),
+    "rust_loop": ("rust_loop", "/dev/rloop"),
+    "raw": (None, None),
+    "rust_loop_1": ("rust_loop", "/dev/rloop"),
+    "ublk": ("ublk_drv", "/dev/ublkb"),
 }
 if not os.path.exists(RUBLK):
     del PEERS["ublk"]
-if "BENCH_PEERS" in os.environ:
+if not os.environ.get("BENCH_QUEUES"):
+    del PEERS["rust_loop_1"]
+if os.environ.get("BENCH_PEERS"):
     PEERS = {peer: PEERS[peer] for peer in os.environ["BENCH_PEERS"].split()}
+SECONDS = float(os.environ.get("BENCH_SECONDS", "1"))
+# Of the ratios of a workload: the distance of the quartiles, as a part of the median.
+MOST_SPREAD = 0.15
 CGROUPS = "/sys/fs/cgroup"
 MIB = 1 << 20
 FILE_SIZE = 192 * MIB
@@ -130,6 +149,10 @@ STORES = {
     "disk": Disk,
     # Completes requests in the submitting task.
     "null": lambda: Null(memory_backed=1, irqmode=0),
+    # The same without memory, with a hardware queue for each CPU.
+    "null_queues": lambda: Null(
+        irqmode=0, submit_queues=os.cpu_count(), hw_queue_depth=128, blocksize=4096, size=8192
+    ),
     # Completes requests in an interrupt after 200 us.
     "null200": lambda: Null(irqmode=2, completion_nsec=200000, hw_queue_depth=128),
 }
@@ -139,9 +162,12 @@ STORES = {
 
 
 class Fio:
-    """One fio job. `direct` selects direct I/O to the backing file."""
+    """One fio job. `direct` selects direct I/O to the backing file. Without a number of I/Os it
+    runs for a fixed time."""
 
     unit = "I/O per second"
+    # Whether devices can stay attached between the rounds.
+    keep = True
 
     def __init__(self, store, direct, options, ios=None, cold=False):
         self.store, self.direct, self.cold = store, direct, cold
@@ -149,6 +175,14 @@ class Fio:
         ios = os.environ.get("BENCH_IOS", ios)
         if ios:
             self.options.append(f"--number_ios={ios}")
+        else:
+            self.options += ["--time_based", f"--runtime={int(SECONDS * 1000)}ms"]
+
+    @property
+    def queues(self):
+        """The hardware queues that ublk gets, which has no default by the CPUs: one per job."""
+        jobs = [o.partition("=")[2] for o in self.options if o.startswith("--numjobs=")]
+        return min(int(jobs[0]) if jobs else 1, os.cpu_count())
 
     def threads(self):
         """Buffered reads of the store itself use one thread for each I/O in flight."""
@@ -156,27 +190,25 @@ class Fio:
         for option in self.options:
             if option.startswith("--iodepth="):
                 depth = int(option.partition("=")[2])
-            elif option.startswith("--number_ios="):
-                ios = int(option.partition("=")[2])
-            else:
+        for option in self.options:
+            if option.startswith("--number_ios="):
+                option = f"--number_ios={int(option.partition('=')[2]) // depth}"
+            if not option.startswith("--iodepth="):
                 options.append(option)
         part = FILE_SIZE // depth
         return options + [
             "--ioengine=psync",
             f"--numjobs={depth}",
-            f"--number_ios={ios // depth}",
             f"--size={part}",
             f"--offset_increment={part}",
         ]
 
-    def measure(self, peer, path, store):
+    def command(self, peer, path):
         if peer == "raw" and not self.direct:
             options = ["--direct=0", *self.threads()]
         else:
             options = ["--direct=1", "--ioengine=libaio", f"--size={FILE_SIZE}", *self.options]
-        if self.cold:
-            drop_caches()
-        out = run(
+        return [
             "fio",
             "--name=bench",
             f"--filename={path}",
@@ -185,7 +217,10 @@ class Fio:
             "--randrepeat=0",
             "--output-format=json",
             *options,
-        )
+        ]
+
+    @staticmethod
+    def result(out):
         job = json.loads(out[out.index("{") :])["jobs"][0]
         if job["error"] != 0:
             sys.exit(f"fio: error {job['error']}")
@@ -199,11 +234,16 @@ class Fio:
             / sum(part["total_ios"] for part in parts),
         }
 
+    def measure(self, peer, path, store):
+        if self.cold:
+            drop_caches()
+        return self.result(run(*self.command(peer, path)))
+
 
 class Metadata:
     """Creating, syncing and removing small files, on ext4 on the device."""
 
-    store, direct, unit = "disk", True, "files per second"
+    store, direct, unit, keep, queues = "disk", True, "files per second", False, 1
     FILES = 300
 
     def measure(self, peer, path, store):
@@ -229,7 +269,7 @@ class Metadata:
 class Attach:
     """Attaching 256 devices to one file and detaching them, with or without udev."""
 
-    store, direct, unit = "tmpfs", False, "devices per second"
+    store, direct, unit, keep, queues = "tmpfs", False, "devices per second", False, 1
     COUNT = 256
     # LOOP_SET_FD, LOOP_CLR_FD, LOOP_CTL_ADD, LOOP_CTL_REMOVE
     SET_FD, CLR_FD, ADD, REMOVE = 0x4C00, 0x4C01, 0x4C80, 0x4C81
@@ -339,6 +379,38 @@ class Cgroups(Fio):
         return result
 
 
+class CgroupEach(Fio):
+    """As many jobs as cgroups, each in a cgroup of its own."""
+
+    def __init__(self, count, *job):
+        super().__init__(*job)
+        self.count = count
+
+    @property
+    def queues(self):
+        return min(self.count, os.cpu_count())
+
+    def measure(self, peer, path, store):
+        groups = [f"{CGROUPS}/bench{number}" for number in range(self.count)]
+        # Without this, each move to another cgroup waits for a grace period.
+        run("mount", "-o", "remount,favordynmods", CGROUPS)
+        write(f"{CGROUPS}/cgroup.subtree_control", "+io")
+        jobs = []
+        for group in groups:
+            os.makedirs(group, exist_ok=True)
+        for group in groups:
+            enter = f'echo 0 >"{group}/cgroup.procs" && exec "$@"'
+            command = ["sh", "-c", enter, "sh", *self.command(peer, path)]
+            jobs.append(subprocess.Popen(command, text=True, stdout=subprocess.PIPE))
+        results = [self.result(job.communicate()[0]) for job in jobs]
+        for group in groups:
+            os.rmdir(group)
+        return {
+            "value": sum(result["value"] for result in results),
+            "p99_us": max(result["p99_us"] for result in results),
+        }
+
+
 class Beside(Fio):
     """The same beside a CPU-bound task."""
 
@@ -424,6 +496,41 @@ PARALLEL = {
     ),
 }
 
+# The workloads in which the number of CPUs matters, on which the manual compares CPUs.
+PROCESSORS = {
+    "direct write QD1, ext4 file": Fio("ext4", True, f"{RANDOM_WRITE} --iodepth=1"),
+    "direct read QD1, ext4 file": Fio("ext4", True, f"{RANDOM_READ} --iodepth=1"),
+    "cold buffered read QD1, ext4 file": Fio(
+        "ext4", False, f"{RANDOM_READ} --iodepth=1", cold=True
+    ),
+    "O_DSYNC write QD1, ext4 file": Fio("ext4", True, f"{RANDOM_WRITE} --iodepth=1 --sync=dsync"),
+    "direct read QD16, ext4 file": Fio("ext4", True, f"{RANDOM_READ} --iodepth=16"),
+    "direct read, 4 jobs, QD16, ext4 file": Fio(
+        "ext4", True, f"{RANDOM_READ} --iodepth=16 --numjobs=4"
+    ),
+    "cold buffered read QD16, ext4 file": Fio(
+        "ext4", False, f"{RANDOM_READ} --iodepth=16", cold=True
+    ),
+    "null_blk QD1": Fio("null_queues", True, f"{RANDOM_READ} --iodepth=1"),
+    "null_blk, 4 jobs, QD1": Fio("null_queues", True, f"{RANDOM_READ} --iodepth=1 --numjobs=4"),
+    "null_blk, 2 jobs, QD16": Fio("null_queues", True, f"{RANDOM_READ} --iodepth=16 --numjobs=2"),
+    "null_blk, 8 jobs, QD16": Fio("null_queues", True, f"{RANDOM_READ} --iodepth=16 --numjobs=8"),
+    "null_blk, 8 jobs, QD16, a cgroup each": CgroupEach(
+        8, "null_queues", True, f"{RANDOM_READ} --iodepth=16"
+    ),
+}
+
+# `x` is the place in a plot of all workloads with the same `series`.
+SCALING = {}
+for count in (1, 2, 3, 4, 6, 8):
+    job = Fio("null_queues", True, f"{RANDOM_READ} --iodepth=16 --numjobs={count}")
+    job.series, job.x = "jobs", count
+    SCALING[f"null_blk, QD16, {count} job{'s' if count > 1 else ''}"] = job
+for count in (1, 2, 4, 8, 16, 32):
+    job = CgroupEach(count, "null_queues", True, f"{RANDOM_READ} --iodepth=16")
+    job.series, job.x = "cgroups", count
+    SCALING[f"null_blk, QD16, {count} cgroup{'s' if count > 1 else ''} with a job each"] = job
+
 # The clock counts executed instructions: exact, as long as the CPU is never idle.
 INSTRUCTIONS = {
     "null_blk, direct, QD32": Fio("null", True, f"{RANDOM_READ} --iodepth=32", 40000),
@@ -437,61 +544,170 @@ INSTRUCTIONS = {
     "attach and detach": Attach(udev=False),
 }
 
-SETS = {"quick": QUICK, "full": FULL, "parallel": PARALLEL, "instructions": INSTRUCTIONS}
+SETS = {
+    "quick": QUICK,
+    "full": FULL,
+    "parallel": PARALLEL,
+    "processors": PROCESSORS,
+    "scaling": SCALING,
+    "instructions": INSTRUCTIONS,
+}
 
 
-def attach(peer, device, workload, store):
+# ---- devices ---------------------------------------------------------------
+
+
+def load_rust_loop(*parameters):
+    run("modprobe", "rust_loop", *os.environ.get("BENCH_PARAMETERS", "").split(), *parameters)
+
+
+def load_modules():
+    for peer, (module, _) in PEERS.items():
+        if peer == "rust_loop":
+            load_rust_loop()
+        elif module and peer != "rust_loop_1":
+            run("modprobe", module)
+    run("udevadm", "settle")
+
+
+def attach(peer, number, workload, store):
+    device = f"{PEERS[peer][1]}{number}"
     if peer == "ublk":
         mode = [] if workload.direct else ["--buffered-io"]
-        run(RUBLK, "add", "loop", "-n", "0", "-q", "1", "-d", "128", "-f", store.path, *mode)
-    elif device:
+        queues = ["-q", str(workload.queues), "-d", "128"]
+        run(RUBLK, "add", "loop", "-n", str(number), *queues, "-f", store.path, *mode)
+    else:
         run("losetup", f"--direct-io={'on' if workload.direct else 'off'}", device, store.path)
     run("udevadm", "settle")
+    return device
 
 
-def detach(peer, device):
+def detach(peer, number):
     if peer == "ublk":
-        run(RUBLK, "del", "-n", "0")
-    elif device:
-        run("losetup", "-d", device)
+        run(RUBLK, "del", "-n", str(number))
+    else:
+        run("losetup", "-d", f"{PEERS[peer][1]}{number}")
     run("udevadm", "settle")
 
 
-def one_run(workload, peer, store):
-    device = PEERS[peer]
-    attach(peer, device, workload, store)
-    try:
-        return workload.measure(peer, device or store.path, store)
-    finally:
-        detach(peer, device)
+class Devices:
+    """The attached devices. Those that are kept are shared by workloads with the same store and
+    mode."""
+
+    # The number of a device that is not kept.
+    SPARE = 0
+
+    def __init__(self, keep):
+        self.keep = keep
+        # {peer: {store, mode and queues: (number, device)}}
+        self.attached = {peer: {} for peer in PEERS}
+
+    def measure(self, workload, peer, store):
+        if peer == "raw":
+            return workload.measure(peer, store.path, store)
+        if "rust_loop_1" in PEERS and PEERS[peer][0] == "rust_loop":
+            # A parameter of a loaded module may be constant.
+            run("modprobe", "-r", "rust_loop")
+            load_rust_loop(*(["nr_hw_queues=1"] if peer == "rust_loop_1" else []))
+        elif self.keep and workload.keep:
+            return workload.measure(peer, self.device(workload, peer, store), store)
+        device = attach(peer, self.SPARE, workload, store)
+        try:
+            return workload.measure(peer, device, store)
+        finally:
+            detach(peer, self.SPARE)
+
+    def device(self, workload, peer, store):
+        attached = self.attached[peer]
+        kind = (workload.store, workload.direct, workload.queues if peer == "ublk" else 1)
+        if kind not in attached:
+            number = self.SPARE + 1 + len(attached)
+            attached[kind] = (number, attach(peer, number, workload, store))
+        return attached[kind][1]
+
+    def detach_all(self):
+        for peer, attached in self.attached.items():
+            for number, _ in attached.values():
+                detach(peer, number)
+
+
+# ---- rounds ----------------------------------------------------------------
+
+
+def spread(ratios):
+    """The distance of the quartiles, as a part of the median."""
+    if len(ratios) < 2:
+        return 0
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return (high - low) / middle
+
+
+class Row:
+    """A workload and its results so far."""
+
+    def __init__(self, name, workload):
+        self.name, self.workload = name, workload
+        self.rounds, self.ratios, self.longest = 0, [], 0
+
+    def run_round(self, devices, store):
+        begin, values = time.monotonic(), {}
+        order = list(PEERS)
+        if self.rounds % 2:
+            order.reverse()
+        for peer in order:
+            result = devices.measure(self.workload, peer, store)
+            if result is None:
+                continue
+            result.update(
+                workload=self.name, unit=self.workload.unit, peer=peer, round=self.rounds
+            )
+            if hasattr(self.workload, "series"):
+                result.update(series=self.workload.series, x=self.workload.x)
+            print(json.dumps(result), flush=True)
+            values[peer] = result["value"]
+        if values.get("loop") and "rust_loop" in values:
+            self.ratios.append(values["rust_loop"] / values["loop"])
+        self.rounds += 1
+        self.longest = max(self.longest, time.monotonic() - begin)
+
+    def wants_more(self, rounds):
+        if rounds == 1:
+            return self.rounds < 1
+        if self.rounds < rounds:
+            return True
+        return self.rounds < 3 * rounds and spread(self.ratios) > MOST_SPREAD
 
 
 def main():
     which, rounds, names = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
-    workloads = {
-        name: workload
+    rows = [
+        Row(name, workload)
         for name, workload in SETS[which].items()
         if not names or any(part in name or part == f"={name}" for part in names)
-    }
-    if not workloads:
+    ]
+    if not rows:
         sys.exit(f"measure: no workload of {which} is named like {' or '.join(names)}")
-    for peer in PEERS:
-        if peer != "raw":
-            run("modprobe", "ublk_drv" if peer == "ublk" else peer)
-    run("udevadm", "settle")
-    stores = {}
     begin = time.monotonic()
-    for index, (name, workload) in enumerate(workloads.items()):
-        if workload.store not in stores:
-            stores[workload.store] = STORES[workload.store]()
-        say(f"{index + 1} of {len(workloads)}, {int(time.monotonic() - begin)} s: {name}")
-        for number in range(rounds):
-            for peer in PEERS:
-                result = one_run(workload, peer, stores[workload.store])
-                if result is None:
-                    continue
-                result.update(workload=name, unit=workload.unit, peer=peer, round=number)
-                print(json.dumps(result), flush=True)
+    budget = float(os.environ.get("BENCH_BUDGET", "inf"))
+    load_modules()
+    stores = {}
+    # With a peer that reloads its module, all attach anew, so that none has an advantage.
+    devices = Devices(keep=rounds > 1 and "rust_loop_1" not in PEERS)
+    number = 0
+    while todo := [row for row in rows if row.wants_more(rounds)]:
+        for index, row in enumerate(todo):
+            passed = time.monotonic() - begin
+            if passed + row.longest > budget:
+                say(f"the time is up after {int(passed)} s")
+                devices.detach_all()
+                return
+            store = row.workload.store
+            if store not in stores:
+                stores[store] = STORES[store]()
+            say(f"round {number + 1}, {index + 1} of {len(todo)}, {int(passed)} s: {row.name}")
+            row.run_round(devices, stores[store])
+        number += 1
+    devices.detach_all()
 
 
 if __name__ == "__main__":

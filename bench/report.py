@@ -4,8 +4,11 @@
 
 usage: report.py DIRECTORY
 
-Reads DIRECTORY/*.jsonl; writes results.json, table.md and ratios.dat there, and
-prints the table.
+Reads DIRECTORY/*.jsonl; writes results.json, table.md, ratios.dat and, for each series, a
+SERIES.dat there, and prints the table.
+
+A ratio is the median of the ratios of the rounds: of runs that were neighbours, so that they
+saw the host at the same speed.
 """
 
 import glob
@@ -13,7 +16,17 @@ import json
 import statistics
 import sys
 
-PEERS = {"raw": "store itself", "loop": "loop.ko", "ublk": "ublk", "rust_loop": "rust_loop"}
+PEERS = {
+    "raw": "store itself",
+    "loop": "loop.ko",
+    "ublk": "ublk",
+    "rust_loop_1": "rust_loop, nr_hw_queues=1",
+    "rust_loop": "rust_loop",
+}
+RATIOS = {"to_loop": "loop", "to_1_queue": "rust_loop_1", "to_raw": "raw"}
+HEADS = {"to_loop": "to loop.ko", "to_1_queue": "to one queue", "to_raw": "to the store"}
+# Ratios whose quartiles differ by more than this part of the median are marked.
+MOST_SPREAD = 0.15
 
 # Additional results of some workloads.
 MEMORY = {
@@ -55,37 +68,84 @@ def cell(summary):
     return f"{number(summary['median'])} ({spread})"
 
 
+def by_round(runs, key):
+    return {one.get("round", index): one[key] for index, one in enumerate(runs)}
+
+
+def ratio(runs, to, key):
+    """The median of the ratios of neighbours, and their quartiles."""
+    values, base = by_round(runs, key), by_round(to, key)
+    ratios = [values[one] / base[one] for one in values if base.get(one)]
+    if not ratios:
+        return None
+    if len(ratios) == 1:
+        return {"median": ratios[0], "quartiles": ratios * 2, "rounds": 1}
+    low, middle, high = statistics.quantiles(ratios, n=4, method="inclusive")
+    return {"median": middle, "quartiles": [low, high], "rounds": len(ratios)}
+
+
+def spreads(found):
+    low, high = found["quartiles"]
+    return high - low > MOST_SPREAD * found["median"]
+
+
 def rows(found):
     for (which, workload), peers in found.items():
         is_exact = which == "instructions"
         key = "ns" if is_exact else "value"
+        first = next(iter(peers.values()))[0]
         row = {
             "set": which,
             "workload": workload,
-            "unit": "instructions per I/O" if is_exact else next(iter(peers.values()))[0]["unit"],
+            "unit": "instructions per I/O" if is_exact else first["unit"],
             "peers": {peer: summarize(runs, key) for peer, runs in peers.items()},
         }
-        median = {peer: summary["median"] for peer, summary in row["peers"].items()}
-        if {"loop", "rust_loop"} <= median.keys() and median["loop"] > 0:
-            row["to_loop"] = median["rust_loop"] / median["loop"]
-        if {"raw", "rust_loop"} <= median.keys():
-            row["to_raw"] = median["rust_loop"] / median["raw"]
-            if is_exact:
-                row["own"] = {
-                    peer: median[peer] - median["raw"] for peer in median if peer != "raw"
-                }
+        row.update((name, first[name]) for name in ("series", "x") if name in first)
+        if "rust_loop" in peers:
+            for name, to in RATIOS.items():
+                if to in peers and (of := ratio(peers["rust_loop"], peers[to], key)):
+                    row[name] = of
+        if is_exact and "raw" in peers:
+            median = {peer: summary["median"] for peer, summary in row["peers"].items()}
+            row["own"] = {peer: median[peer] - median["raw"] for peer in median if peer != "raw"}
         yield row
+
+
+def ratio_cell(row, name):
+    if name not in row:
+        return "–"
+    found = row[name]
+    low, high = found["quartiles"]
+    if found["rounds"] == 1:
+        return f"{found['median']:.2f}"
+    return f"{'~' if spreads(found) else ''}{found['median']:.2f} ({low:.2f}–{high:.2f})"
 
 
 def table(found_rows):
     peers = [peer for peer in PEERS if any(peer in row["peers"] for row in found_rows)]
-    columns = ["unit", *(PEERS[peer] for peer in peers), "to loop.ko", "to the store"]
+    ratios = [name for name in RATIOS if any(name in row for row in found_rows)]
+    columns = ["unit", *(PEERS[peer] for peer in peers), *(HEADS[name] for name in ratios)]
     yield "| | " + " | ".join(columns) + " |"
     yield "|---|---|" + "---:|" * (len(columns) - 1)
     for row in found_rows:
         cells = [cell(row["peers"][peer]) if peer in row["peers"] else "–" for peer in peers]
-        ratios = [f"{row[key]:.2f}" if key in row else "–" for key in ("to_loop", "to_raw")]
-        yield "| " + " | ".join([row["workload"], row["unit"], *cells, *ratios]) + " |"
+        cells += [ratio_cell(row, name) for name in ratios]
+        yield "| " + " | ".join([row["workload"], row["unit"], *cells]) + " |"
+
+
+def write_series(directory, found_rows):
+    """A file for each series: x, then the figure of each peer."""
+    series = {}
+    for row in found_rows:
+        if "series" in row:
+            series.setdefault(row["series"], []).append(row)
+    for name, points in series.items():
+        peers = [peer for peer in PEERS if any(peer in row["peers"] for row in points)]
+        with open(f"{directory}/{name}.dat", "w", encoding="utf-8") as out:
+            print(name, *(f'"{PEERS[peer]}"' for peer in peers), file=out)
+            for row in sorted(points, key=lambda row: row["x"]):
+                found = [row["peers"].get(peer, {}).get("median", "NaN") for peer in peers]
+                print(row["x"], *found, file=out)
 
 
 def main():
@@ -102,8 +162,9 @@ def main():
     with open(f"{directory}/ratios.dat", "w", encoding="utf-8") as out:
         for row in reversed(found_rows):
             if row["unit"].endswith("per second") and "to_loop" in row:
-                raw = row.get("to_raw", "NaN")
-                print(f"\"{row['workload']}\" {row['to_loop']} {raw}", file=out)
+                raw = row["to_raw"]["median"] if "to_raw" in row else "NaN"
+                print(f"\"{row['workload']}\" {row['to_loop']['median']} {raw}", file=out)
+    write_series(directory, found_rows)
 
 
 if __name__ == "__main__":
