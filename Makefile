@@ -47,6 +47,12 @@ soak:
 bench:
 	@scripts/bench
 
+bench-latency:
+	@scripts/bench-latency
+
+bench-bundle:
+	@scripts/bench-bundle
+
 lint:
 	@scripts/lint
 
@@ -75,8 +81,11 @@ help:
 	'  intree  the driver, its documentation and selftests into the kernel tree KSRC=DIR' \
 	'  lint    formatting, clippy, where unsafe is, shell scripts, licences' \
 	'  doc     the documentation of the crate, in build/doc' \
-	'  bench   speed beside loop.ko and the store itself: tables, plots; takes 20 min' \
-	'          (60 with BENCH=full); ICOUNT=1: instructions per I/O instead, exact' \
+	'  bench   speed beside loop.ko and the store itself: tables, plots; takes half an' \
+	'          hour (BENCH=full: more than twice that; CPUS=N: on N virtual CPUs);' \
+	'          ICOUNT=1: instructions per I/O instead, exact' \
+	'  bench-latency  latency of one command at a time, in instructions; CPUS="1 2 8"' \
+	'  bench-bundle   an archive with the benchmark, for machines with more processors' \
 	'  clean   remove what was built here (the cache stays)' \
 	'  help    this text' \
 	'' \
@@ -86,7 +95,7 @@ help:
 	'  KERNEL=stock|debug  all, check, soak: the prepared kernel, that of Debian or one' \
 	'                      with all checks on (demo and bench are of the stock kernel)' \
 	'  TESTS=PATTERN       check: only the tests whose name contains this' \
-	"  PARAMETERS='A=1'     check: load the module with these parameters" \
+	"  PARAMETERS='A=1'     check, bench*: load the module with these parameters" \
 	'  PART=NAME           check-system: only this boot, see scripts/check-system --help' \
 	'' \
 	'Environment:' \
@@ -98,4 +107,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: intree all demo install uninstall deb check test check-system soak bench lint doc clean help
+.PHONY: intree all demo install uninstall deb check test check-system soak bench bench-latency bench-bundle lint doc clean help
