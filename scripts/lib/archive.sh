@@ -5,10 +5,44 @@
 # The Debian archive. These functions use a separate apt configuration, because the host may
 # have another release, and its package lists must not change.
 
-SUITE=trixie
-ARCHIVE=$CACHE/archive
+# The guest and the emulator are always of the first suite. A kernel and the compilers that its
+# modules need may be of another one.
+BASE_SUITE=trixie
+SUITE=${SUITE:-$BASE_SUITE}
+case $SUITE in
+"$BASE_SUITE" | forky | sid | experimental) ;;
+*) die "no suite is called '$SUITE' ($BASE_SUITE, forky, sid, experimental)" ;;
+esac
+
+# suite_suffix: empty for the first suite, which has the plain names in the cache.
+suite_suffix() {
+	[[ $SUITE == "$BASE_SUITE" ]] || printf -- '-%s' "$SUITE"
+}
+
+# The architecture of the kernel. All programs that run here are of amd64.
+KERNEL_ARCH=${ARCH:-amd64}
+case $KERNEL_ARCH in
+amd64 | arm64) ;;
+*) die "no kernel is prepared for ARCH=$KERNEL_ARCH (amd64, arm64)" ;;
+esac
+
+# arch_suffix: the same for the architecture.
+arch_suffix() {
+	[[ $KERNEL_ARCH == amd64 ]] || printf -- '-%s' "$KERNEL_ARCH"
+}
+
+ARCHIVE=$CACHE/archive$(suite_suffix)$(arch_suffix)
 DEBS=$CACHE/debs
 KEYRING=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# Prints the suites in use. A suite in development has all packages that experimental lacks.
+archive_suites() {
+	case $SUITE in
+	"$BASE_SUITE") printf '%s\n' "$SUITE" "$SUITE-updates" "$SUITE-backports" ;;
+	experimental) printf '%s\n' sid experimental ;;
+	*) printf '%s\n' "$SUITE" ;;
+	esac
+}
 
 # Prints the mirror that the host uses, for which its proxies and permissions are set up.
 archive_mirror() {
@@ -36,9 +70,9 @@ archive_sources() {
 
 	[[ -r $KEYRING ]] || die "needs $KEYRING (package debian-archive-keyring)"
 	mirror=$(archive_mirror) || return
-	for suite in "$SUITE" "$SUITE-updates" "$SUITE-backports"; do
-		printf 'deb [arch=amd64 signed-by=%s] %s %s main\n' \
-			"$KEYRING" "$mirror" "$suite"
+	for suite in $(archive_suites); do
+		printf 'deb [arch=%s signed-by=%s] %s %s main\n' \
+			"$KERNEL_ARCH" "$KEYRING" "$mirror" "$suite"
 	done
 }
 
@@ -51,7 +85,8 @@ archive_options() {
 		Dir::Etc::SourceParts=/dev/null \
 		Dir::Etc::Preferences=/dev/null \
 		Dir::Etc::PreferencesParts=/dev/null \
-		APT::Architecture=amd64 \
+		"APT::Architecture=$KERNEL_ARCH" \
+		"APT::Architectures=$KERNEL_ARCH" \
 		APT::Sandbox::User=root \
 		Acquire::Languages=none \
 		Acquire::Retries=3
@@ -117,12 +152,20 @@ archive_fetch() {
 	done
 }
 
+# archive_fetch_amd64 PACKAGE=VERSION...: the same for programs that run here.
+archive_fetch_amd64() {
+	local KERNEL_ARCH=amd64 ARCHIVE=$CACHE/archive$(suite_suffix)
+
+	[[ -e $ARCHIVE/table ]] || archive_refresh
+	archive_fetch "$@"
+}
+
 # archive_deb PACKAGE=VERSION: print the path to which archive_fetch downloads the package.
 archive_deb() {
 	local want=$1 version arch
 
 	version=${want#*=}
-	for arch in amd64 all; do
+	for arch in "$KERNEL_ARCH" all; do
 		if [[ -e "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb" ]]; then
 			printf '%s\n' "$DEBS/${want%%=*}_${version//:/%3a}_$arch.deb"
 			return

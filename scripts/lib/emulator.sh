@@ -8,12 +8,12 @@
 # has just patched: one boot in twenty with two CPUs ended in "Oops: int3".
 
 emulator_name() {
-	printf 'emulator-%s\n' "$(key "$SUITE" "$(declare -f emulator_build emulator_wrapper)")"
+	printf 'emulator-%s\n' "$(key "$BASE_SUITE" "$(declare -f emulator_build emulator_wrapper)")"
 }
 
 emulator_prepare() {
-	artefact "$(emulator_name)" \
-		"emulator: QEMU of Debian $SUITE (53 MB to fetch, 0.16 GB, about 15 s)" \
+	SUITE=$BASE_SUITE artefact "$(emulator_name)" \
+		"emulator: QEMU of Debian $BASE_SUITE (53 MB to fetch, 0.16 GB, about 15 s)" \
 		emulator_build
 }
 

@@ -14,12 +14,12 @@ guest_packages() {
 }
 
 guest_name() {
-	printf 'guest-%s\n' "$(key "$SUITE" "$(guest_packages)" "$(declare -f guest_build)")"
+	printf 'guest-%s\n' "$(key "$BASE_SUITE" "$(guest_packages)" "$(declare -f guest_build)")"
 }
 
 guest_prepare() {
-	artefact "$(guest_name)" \
-		"guest userland: Debian $SUITE${GUEST_EXTRA_PACKAGES:+ with $GUEST_EXTRA_PACKAGES} (0.15 GB to fetch, 0.6 GB, about 40 s)" \
+	SUITE=$BASE_SUITE artefact "$(guest_name)" \
+		"guest userland: Debian $BASE_SUITE${GUEST_EXTRA_PACKAGES:+ with $GUEST_EXTRA_PACKAGES} (0.15 GB to fetch, 0.6 GB, about 40 s)" \
 		guest_build
 }
 

@@ -11,21 +11,39 @@ KERNEL_CHOICE=$CACHE/kernel-choice
 
 # ---- choosing ---------------------------------------------------------------
 
-# Candidates, newest first: full names such as 7.2.12+deb13-amd64.
+# Candidates, newest first: full names such as 7.2.12+deb13-amd64, or 7.3-rt-amd64 before the
+# release of a series.
 kernel_candidates() {
 	local series pattern
 
 	for series in "${KERNEL_SERIES[@]}"; do
-		pattern=${series//./\\.}
-		sed -n -E "s/^linux-binary-(unsigned-)?($pattern\.[0-9]+\+deb[0-9.]+-amd64) .*/\2/p" \
-			"$ARCHIVE/table"
+		pattern="${series//./\\.}(\.[0-9]+)?(\+deb[0-9.]+)?-((cloud|rt)-)?$KERNEL_ARCH(-16k)?"
+		sed -n -E "s/^linux-binary-(unsigned-)?($pattern) .*/\2/p" "$ARCHIVE/table"
 	done | sort -rVu
+}
+
+# kernel_common NAME: the part of the name that all flavours share.
+kernel_common() {
+	printf '%s\n' "$1" | sed -E 's/-((cloud|rt)-)?(amd64|arm64(-16k)?)$//'
+}
+
+# kernel_is_wanted NAME: of this name or version; with neither given, of the usual flavour.
+kernel_is_wanted() {
+	local common
+
+	common=$(kernel_common "$1")
+	case ${KERNEL_VERSION:-} in
+	"$1") return 0 ;;
+	'' | "${common%%+*}") [[ $1 == "$common-$KERNEL_ARCH" ]] ;;
+	*) return 1 ;;
+	esac
 }
 
 # kernel_packages NAME BINARY_PACKAGE: all that has to exist in one version.
 kernel_packages() {
-	local name=$1 binary=$2 common=${1%-amd64}
+	local name=$1 binary=$2 common
 
+	common=$(kernel_common "$name")
 	printf '%s\n' "$binary" "linux-base-$name" "linux-modules-$name" \
 		"linux-headers-$name" "linux-headers-$common-common" \
 		"linux-kbuild-$common" "linux-source-$(kernel_series "$name")"
@@ -33,7 +51,17 @@ kernel_packages() {
 }
 
 kernel_series() {
-	printf '%s\n' "${1%%+*}" | cut -d. -f1,2
+	printf '%s\n' "${1%%[+-]*}" | cut -d. -f1,2
+}
+
+# kernel_newest: print the newest kernel of each series in all flavours, the newest series first.
+kernel_newest() {
+	local series newest
+
+	for series in $(kernel_candidates | while read -r name; do kernel_series "$name"; done | sort -rVu); do
+		newest=$(kernel_candidates | grep -E "^${series//./\\.}[.+-]" | head -n 1)
+		kernel_candidates | grep -F -- "$(kernel_common "$newest")-"
+	done
 }
 
 # kernel_complete NAME BINARY_PACKAGE: print the version of which the archive
@@ -80,8 +108,8 @@ kernel_choose() {
 	local name tried=()
 
 	for name in $(kernel_candidates); do
+		kernel_is_wanted "$name" || continue
 		if [[ -n ${KERNEL_VERSION:-} ]]; then
-			[[ ${name%%+*} == "$KERNEL_VERSION" ]] || [[ $name == "$KERNEL_VERSION" ]] || continue
 			kernel_choose_one "$name" "linux-binary-$name" && return
 			kernel_choose_one "$name" "linux-binary-unsigned-$name" && return
 		else
@@ -89,7 +117,7 @@ kernel_choose() {
 		fi
 		tried+=("$name: $REASON")
 	done
-	say "no supported kernel${KERNEL_VERSION:+ named $KERNEL_VERSION} in the archive; supported series: ${KERNEL_SERIES[*]}"
+	say "no supported kernel${KERNEL_VERSION:+ named $KERNEL_VERSION} in $SUITE; supported series: ${KERNEL_SERIES[*]}"
 	[[ ${#tried[@]} == 0 ]] || printf '  %s\n' "${tried[@]}" >&2
 	return 1
 }
@@ -99,7 +127,7 @@ kernel_choose() {
 kernel_select() {
 	local fields
 
-	KERNEL_CHOICE=$CACHE/kernel-choice${KERNEL_VERSION:+-$KERNEL_VERSION}
+	KERNEL_CHOICE=$CACHE/kernel-choice$(suite_suffix)$(arch_suffix)${KERNEL_VERSION:+-$KERNEL_VERSION}
 	if ! kernel_choice_is_fresh; then
 		lock kernel-choice
 		kernel_choice_is_fresh || kernel_choice_renew
@@ -181,15 +209,18 @@ stock_prepare() {
 
 # scripts/kernel/rust-metadata does the work inside the build tree.
 stock_build() {
-	local dir=$1 common=${KERNEL_NAME%-amd64} packages package source
+	local dir=$1 common packages package source
 
+	common=$(kernel_common "$KERNEL_NAME")
 	source=linux-source-$(kernel_series "$KERNEL_NAME")=$KERNEL_DEBVER
 	packages=("linux-headers-$KERNEL_NAME=$KERNEL_DEBVER"
-		"linux-headers-$common-common=$KERNEL_DEBVER" "linux-kbuild-$common=$KERNEL_DEBVER")
+		"linux-headers-$common-common=$KERNEL_DEBVER")
 	archive_fetch "${packages[@]}" "$source"
 	for package in "${packages[@]}"; do
 		dpkg-deb -x "$(archive_deb "$package")" "$dir/headers"
 	done
+	archive_fetch_amd64 "linux-kbuild-$common=$KERNEL_DEBVER"
+	dpkg-deb -x "$(KERNEL_ARCH=amd64 archive_deb "linux-kbuild-$common=$KERNEL_DEBVER")" "$dir/headers"
 	dpkg-deb --fsys-tarfile "$(archive_deb "$source")" |
 		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' >"$dir/source.tar.xz"
 	tree_run "$(tree_name "$KERNEL_RUST")" \

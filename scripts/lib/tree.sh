@@ -4,17 +4,24 @@
 # The build tree: a Debian userland with compilers, independent of the host,
 # entered by chroot in a mount namespace of its own.
 
+# The compilers of the suite's kernels.
+GCC_VERSION=16 LLVM_VERSION=21
+[[ $SUITE != "$BASE_SUITE" ]] || { GCC_VERSION=14 LLVM_VERSION=19; }
+
 TREE_PACKAGES=(
 	# kernel build
-	bc bison build-essential bzip2 cpio dwarves flex gcc-14 kmod libdw-dev
+	bc bison build-essential bzip2 cpio dwarves flex "gcc-$GCC_VERSION" kmod libdw-dev
 	libelf-dev libssl-dev make perl python3 rsync xz-utils zlib1g-dev zstd
 	# its Rust half, and clang for bindgen and the debug kernel
-	bindgen clang-19 libclang-19-dev lld-19 llvm-19
+	bindgen "clang-$LLVM_VERSION" "libclang-$LLVM_VERSION-dev" "lld-$LLVM_VERSION" "llvm-$LLVM_VERSION"
 	# 32-bit test programs
-	gcc-14-multilib libc6-dev-i386
+	"gcc-$GCC_VERSION-multilib" libc6-dev-i386
 	# images, initramfs, lint
 	busybox-static e2fsprogs git shellcheck
 )
+# Kernels of arm64, and programs for them of 64 and of 32 bits.
+[[ $KERNEL_ARCH != arm64 ]] ||
+	TREE_PACKAGES+=("gcc-$GCC_VERSION-aarch64-linux-gnu" "gcc-$GCC_VERSION-arm-linux-gnueabihf")
 RUST_PACKAGES=(rustc rust-src rustfmt rust-clippy libstd-rust-dev)
 
 # rust_version CODE: the archive's rustc whose version is CODE, in the form
@@ -64,7 +71,7 @@ tree_build() {
 # The downloads go to a directory that outlives an interrupted run; it is
 # mounted inside a namespace, so that no mount outlives the run.
 debian_tree() {
-	local dir=$1 variant=$2
+	local dir=$1 variant=$2 KERNEL_ARCH=amd64
 
 	shift 2
 	mkdir -p "$DEBS/$SUITE"
@@ -99,8 +106,8 @@ tree_run() {
 	mkdir -p "$CACHE"
 	# shellcheck disable=SC2016 # expanded by the inner shell
 	unshare -m --propagation private sh -ec '
-		tree=$1 top=$2 cache=$3 cwd=$4
-		shift 4
+		tree=$1 top=$2 cache=$3 cwd=$4 llvm=$5
+		shift 5
 		for dir in /proc /sys /dev /tmp "$top" "$cache"; do
 			mkdir -p "$tree$dir"
 			mount --rbind "$dir" "$tree$dir"
@@ -109,7 +116,7 @@ tree_run() {
 		unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES
 		[ -d "$tree$cwd" ] || cwd=$top
 		exec chroot "$tree" env PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp \
-			TMPDIR=/tmp LC_ALL=C.UTF-8 LIBCLANG_PATH=/usr/lib/llvm-19/lib \
+			TMPDIR=/tmp LC_ALL=C.UTF-8 LIBCLANG_PATH="/usr/lib/llvm-$llvm/lib" \
 			sh -c "cd \"\$1\" && shift && exec \"\$@\"" sh "$cwd" "$@"
-	' sh "$CACHE/$tree" "$TOP" "$CACHE" "$PWD" "$@"
+	' sh "$CACHE/$tree" "$TOP" "$CACHE" "$PWD" "$LLVM_VERSION" "$@"
 }
