@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=bash
+# shellcheck disable=SC2016 # the wrapper expands its own variables
+#
+# Kernels of arm64: the emulator, and a guest that has busybox only, because the programs of a
+# Debian userland cannot be installed without running them.
+
+arm64_emulator_name() {
+	printf 'emulator-arm64-%s\n' "$(key "$BASE_SUITE" \
+		"$(declare -f arm64_emulator_build emulator_wrapper)")"
+}
+
+arm64_emulator_prepare() {
+	SUITE=$BASE_SUITE artefact "$(arm64_emulator_name)" \
+		"emulator of arm64: QEMU of Debian $BASE_SUITE (50 MB to fetch, 0.2 GB, about 15 s)" \
+		arm64_emulator_build
+}
+
+arm64_emulator_build() {
+	debian_tree "$1" extract qemu-system-arm libc6
+	emulator_wrapper "$1/qemu" qemu-system-aarch64 '-L "$tree/usr/share/qemu"'
+	"$1/qemu" --version
+}
+
+arm64_boot_name() {
+	printf 'arm64-boot-%s-%s\n' "$KERNEL_NAME" \
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(declare -f arm64_boot_build arm64_programs)" \
+			"$(key_files "$TOP"/tests/oldstatus/main.c)")"
+}
+
+arm64_boot_prepare() {
+	artefact "$(arm64_boot_name)" \
+		"kernel $KERNEL_NAME, loop.ko and programs (120 MB to fetch, about 20 s)" \
+		arm64_boot_build
+}
+
+# arm64_boot_build DIR: vmlinuz, loop.ko, busybox and programs.
+arm64_boot_build() {
+	local dir=$1 packages package busybox from source
+
+	source=linux-source-$(kernel_series "$KERNEL_NAME")=$KERNEL_DEBVER
+	busybox=busybox-static=$(archive_query madison busybox-static | awk '{ print $3; exit }')
+	packages=("$KERNEL_BINARY=$KERNEL_DEBVER" "linux-base-$KERNEL_NAME=$KERNEL_DEBVER"
+		"linux-modules-$KERNEL_NAME=$KERNEL_DEBVER" "$busybox")
+	archive_fetch "${packages[@]}" "$source"
+	for package in "${packages[@]}"; do
+		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
+	done
+	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
+	mv "$from"/vmlinuz* "$dir/vmlinuz"
+	mv "$dir/unpacked/usr/bin/busybox" "$dir/"
+	mkdir "$dir/programs"
+	xz -dc "$from/kernel/drivers/block/loop.ko.xz" >"$dir/programs/loop.ko"
+	rm -rf "$dir/unpacked"
+	dpkg-deb --fsys-tarfile "$(archive_deb "$source")" |
+		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | xz -dc -T0 |
+		tar -x -C "$dir" --strip-components=1 --wildcards '*/tools/include/nolibc/*'
+	tree_run "$(tree_name "$KERNEL_RUST")" bash -ec \
+		"$(declare -f arm64_programs); arm64_programs '$TOP' '$dir' '$GCC_VERSION'"
+	rm -rf "$dir/tools"
+}
+
+# arm64_programs TOP DIR GCC: in the tree. The headers of all architectures are in one package.
+arm64_programs() {
+	local top=$1 dir=$2 gcc=$3 arch target bits include
+
+	for bits in 64 32; do
+		case $bits in
+		64) arch=arm64 target=aarch64-linux-gnu ;;
+		32) arch=arm target=arm-linux-gnueabihf ;;
+		esac
+		include=$dir/tools/$arch
+		mkdir "$include"
+		cp -r /usr/include/linux /usr/include/asm-generic "/usr/lib/linux/uapi/$arch/asm" "$include/"
+		"$target-gcc-$gcc" -static -nostdlib -Os -Wall -Werror -fno-stack-protector \
+			-fno-asynchronous-unwind-tables -isystem "$include" \
+			-include "$dir/tools/include/nolibc/nolibc.h" \
+			-o "$dir/programs/oldstatus$bits" "$top/tests/oldstatus/main.c" -lgcc
+	done
+}
