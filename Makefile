@@ -33,7 +33,10 @@ deb:
 	@scripts/deb
 
 check test:
-	@scripts/check $(checked) '$(TESTS)'
+	@$(if $(filter arm64,$(ARCH)),scripts/check-arm64,scripts/check $(checked) '$(TESTS)')
+
+check-kernels:
+	@scripts/check-kernels; amd64=$$?; scripts/check-arm64 && exit $$amd64
 
 check-system:
 	@scripts/check-system $(PART)
@@ -75,6 +78,8 @@ help:
 	'  uninstall  removes that again' \
 	'  deb     Debian packages in build/deb: for DKMS, and prebuilt for one kernel' \
 	'  check   the tests, in fresh guests; also called test' \
+	'  check-kernels  build, load and check on each kernel with Rust that Debian has; takes' \
+	'          hours' \
 	'  check-system  Debian 13 in a virtual machine: install, boot, upgrade, purge' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \
@@ -94,6 +99,7 @@ help:
 	'  KSRC=DIR            intree: the source tree of a kernel' \
 	'  KERNEL=stock|debug  all, check, soak: the prepared kernel, that of Debian or one' \
 	'                      with all checks on (demo and bench are of the stock kernel)' \
+	'  ARCH=arm64          check: a small set of checks on the kernel of arm64, emulated' \
 	'  TESTS=PATTERN       check: only the tests whose name contains this' \
 	"  PARAMETERS='A=1'     check, bench*: load the module with these parameters" \
 	'  PART=NAME           check-system: only this boot, see scripts/check-system --help' \
@@ -107,4 +113,4 @@ help:
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: intree all demo install uninstall deb check test check-system soak bench bench-latency bench-bundle lint doc clean help
+.PHONY: intree all demo install uninstall deb check test check-kernels check-system soak bench bench-latency bench-bundle lint doc clean help

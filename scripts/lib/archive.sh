@@ -20,10 +20,11 @@ suite_suffix() {
 }
 
 # The architecture of the kernel. All programs that run here are of amd64.
-KERNEL_ARCH=${ARCH:-amd64}
-case $KERNEL_ARCH in
-amd64 | arm64) ;;
-*) die "no kernel is prepared for ARCH=$KERNEL_ARCH (amd64, arm64)" ;;
+# ARCH may be the kernel's name of it, which kernel developers have in their environment.
+case ${ARCH:-amd64} in
+amd64 | x86 | x86_64) KERNEL_ARCH=amd64 ;;
+arm64) KERNEL_ARCH=arm64 ;;
+*) die "no kernel is prepared for ARCH=$ARCH (amd64, arm64)" ;;
 esac
 
 # arch_suffix: the same for the architecture.
