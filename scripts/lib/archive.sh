@@ -155,8 +155,9 @@ archive_fetch() {
 
 # archive_fetch_amd64 PACKAGE=VERSION...: the same for programs that run here.
 archive_fetch_amd64() {
-	local KERNEL_ARCH=amd64 ARCHIVE=$CACHE/archive$(suite_suffix)
+	local KERNEL_ARCH=amd64 ARCHIVE
 
+	ARCHIVE=$CACHE/archive$(suite_suffix)
 	[[ -e $ARCHIVE/table ]] || archive_refresh
 	archive_fetch "$@"
 }
