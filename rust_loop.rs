@@ -4,7 +4,7 @@
 //!
 //! The path of a request from the block layer and back:
 //!
-//! 1. `loop_worker.rs`: `queue_rq` passes each request to [`loop_worker::Workers::queue`]. This
+//! 1. `loop_worker.rs`: `queue_rq` passes each request to the workers of its hardware queue. This
 //!    stores a [`loop_cmd::LoopCmd`] behind the request, queues it to the worker of the
 //!    submitting cgroup, and schedules the worker.
 //! 2. `loop_worker/placement.rs` selects the workqueue on which the worker runs.
