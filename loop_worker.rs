@@ -43,6 +43,7 @@ use self::{
         WorkerSet,
         WorkerState, //
     },
+    tree::NewEntry,
 };
 use crate::{
     abstractions::{
@@ -52,8 +53,9 @@ use crate::{
             Operations, //
         },
         cgroup::{
-            CssKey, //
-            IoCgroup,
+            BlkcgCss,
+            CssKey,
+            IoCgroup, //
         },
         timer::Timer,
         workqueue::OwnedQueue, //
@@ -71,6 +73,7 @@ use crate::{
 use kernel::{
     prelude::*,
     sync::{
+        aref::ARef,
         Arc,
         ArcBorrow, //
     },
@@ -108,6 +111,32 @@ impl NewBacking {
     pub(crate) fn backing(&self) -> &Arc<Backing> {
         &self.backing
     }
+}
+
+/// A request that has arrived at a hardware queue.
+struct Arrival {
+    rq: NewRequest<LoopQueue>,
+    info: RequestInfo,
+    hint: Hint,
+    submitter: Option<IoCgroup>,
+}
+
+impl Arrival {
+    fn new(rq: NewRequest<LoopQueue>, is_last: bool) -> Self {
+        Self {
+            info: RequestInfo::new(&rq),
+            hint: Hint::new(&rq, is_last),
+            submitter: rq.blkcg().map(IoCgroup::from_blkcg),
+            rq,
+        }
+    }
+}
+
+/// The worker for a request.
+enum Target {
+    RootCg,
+    Swap,
+    Cgroup(Arc<LoopWorker>),
 }
 
 /// The workers of one hardware queue.
@@ -224,59 +253,109 @@ impl HwQueue {
     }
 
     /// Queues a request to the worker of its cgroup, and schedules the worker if that is idle.
-    /// Fails the request if the device has no backing file. `is_last` says that the block layer
-    /// does not submit another request right after this one. Any context, does not sleep.
+    /// Creates the worker if the cgroup has none; without memory for it, the rootcg worker executes
+    /// the command. Fails the request if the device has no backing file. `is_last` says that the
+    /// block layer does not submit another request right after this one. Any context, does not
+    /// sleep.
     fn queue(&self, rq: NewRequest<LoopQueue>, is_last: bool) {
-        let info = RequestInfo::new(&rq);
-        let hint = Hint::new(&rq, is_last);
-        let submitter = rq.blkcg().map(IoCgroup::from_blkcg);
-        let refused = self.set.inner.with(|inner| {
+        let arrival = Arrival::new(rq, is_last);
+        let queued = self.set.inner.with(|inner| {
             let Some(backing) = inner.backing.clone() else {
-                return Some(rq);
+                return Ok(Some(arrival.rq));
             };
-            let (worker, charged) = self.worker_for(inner, &rq, submitter);
-            let worker = worker.as_ref().unwrap_or(&self.rootcg);
-            let cmd = LoopCmd::new(info, backing, charged, worker.group.clone());
-            let queue = worker.queue.access_mut(inner);
-            queue.waiting.push_back(rq.init(cmd));
-            if let WorkerState::Idle { .. } = queue.state {
-                queue.state = WorkerState::Scheduled;
-                let hint = queue.predictor.refine(hint, worker.group.stats.inflight());
-                inner.placement.schedule(worker.clone(), hint);
-            }
-            None
+            let Some(target) = Self::find_worker(inner, &arrival) else {
+                return Err(arrival);
+            };
+            self.append(inner, backing, target, arrival);
+            Ok(None)
         });
+        // The allocator is not called under the work lock, for which other submitters wait.
+        let refused = queued.unwrap_or_else(|arrival| self.queue_first(arrival));
         if let Some(rq) = refused {
             rq.end(BlkStatus::IOERR);
         }
     }
 
-    /// Returns the worker for a request, `None` for the rootcg worker, and the cgroup that is
-    /// charged. Creates the worker if its css has none. Called under the work lock, so it cannot
-    /// wait for memory.
-    fn worker_for(
+    /// Queues the first request of a cgroup, and returns it if the device has no backing file. Any
+    /// context, does not sleep.
+    #[cold]
+    fn queue_first(&self, arrival: Arrival) -> Option<NewRequest<LoopQueue>> {
+        let css = arrival
+            .submitter
+            .as_ref()
+            .map(|cgroup| cgroup.blkcg().get());
+        let key = css.as_ref().map(|css| css.key());
+        let mut new = css.and_then(|css| self.create_worker(css).ok());
+        self.set.inner.with(|inner| {
+            let Some(backing) = inner.backing.clone() else {
+                return Some(arrival.rq);
+            };
+            // Another CPU may have created the worker meanwhile. Then `new` is dropped outside the
+            // lock.
+            let worker = key.and_then(|key| inner.tree.get_or_insert(key, &mut new));
+            let target = match worker {
+                Some(worker) => Target::Cgroup(worker.clone()),
+                None => {
+                    inner.fallbacks += 1;
+                    Target::RootCg
+                }
+            };
+            self.append(inner, backing, target, arrival);
+            None
+        })
+    }
+
+    /// Creates the worker of a css. Any context, does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    fn create_worker(&self, css: ARef<BlkcgCss>) -> Result<NewEntry<LoopWorker>> {
+        NewEntry::new(LoopWorker::new(
+            &self.set,
+            WorkerKind::Cgroup(css),
+            GFP_NOWAIT,
+        )?)
+    }
+
+    /// Returns the worker for a request, `None` if its css has none.
+    fn find_worker(inner: &Inner, arrival: &Arrival) -> Option<Target> {
+        if arrival.rq.is_swap() {
+            return Some(Target::Swap);
+        }
+        match &arrival.submitter {
+            Some(cgroup) => Some(Target::Cgroup(
+                inner.tree.get(cgroup.blkcg().key())?.clone(),
+            )),
+            None => Some(Target::RootCg),
+        }
+    }
+
+    /// Appends a request to the queue of a worker, and schedules the worker if that is idle.
+    fn append(
         &self,
         inner: &mut Inner,
-        rq: &NewRequest<LoopQueue>,
-        submitter: Option<IoCgroup>,
-    ) -> (Option<Arc<LoopWorker>>, Option<IoCgroup>) {
-        // Charged to no cgroup. Otherwise the block layer would make the worker wait for the
-        // limits of one cgroup, and with it all other cgroups, which wait for memory.
-        if rq.is_swap() {
-            return (Some(self.swap.clone()), None);
-        }
-        let Some(cgroup) = submitter else {
-            return (None, None);
+        backing: Arc<QueueBacking>,
+        target: Target,
+        arrival: Arrival,
+    ) {
+        let (worker, charged) = match &target {
+            Target::Cgroup(worker) => (worker, arrival.submitter),
+            // Charged to no cgroup. Otherwise the block layer would make the worker wait for the
+            // limits of one cgroup, and with it all other cgroups, which wait for memory.
+            Target::Swap => (&self.swap, None),
+            Target::RootCg => (&self.rootcg, None),
         };
-        let css = cgroup.blkcg();
-        let worker = inner.tree.get_or_create(css.key(), || {
-            LoopWorker::new(&self.set, WorkerKind::Cgroup(css.get()), GFP_NOWAIT)
-        });
-        if let Some(worker) = worker {
-            return (Some(worker.clone()), Some(cgroup));
+        let cmd = LoopCmd::new(arrival.info, backing, charged, worker.group.clone());
+        let queue = worker.queue.access_mut(inner);
+        queue.waiting.push_back(arrival.rq.init(cmd));
+        if let WorkerState::Idle { .. } = queue.state {
+            queue.state = WorkerState::Scheduled;
+            let hint = queue
+                .predictor
+                .refine(arrival.hint, worker.group.stats.inflight());
+            inner.placement.schedule(worker.clone(), hint);
         }
-        inner.fallbacks += 1;
-        (None, None)
     }
 
     /// See [`Workers::set_backing`].

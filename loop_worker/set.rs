@@ -6,9 +6,8 @@
 //!
 //! The *work lock* ([`WorkerSet::inner`]) of a hardware queue protects its tree, the queue and
 //! state of each worker, and the backing file for new commands. Two work locks are never held
-//! together. It is taken in any context, with
-//! interrupts disabled. Only the locks of workqueues, timers and the allocator nest
-//! inside it.
+//! together. It is taken in any context, with interrupts disabled. Only the locks of workqueues and
+//! timers nest inside it: memory is allocated and freed without it.
 //!
 //! # States of a worker
 //!
@@ -24,9 +23,9 @@
 //! ```
 //!
 //! A worker that is *Scheduled* or *Executing* sees every command that is queued to it. It may be
-//! on two workqueues. A work item that finds the worker *Scheduled* executes, any other returns. Only an *Idle* worker without direct I/O in flight is
-//! freed. Being found in the tree and becoming *Scheduled*, and becoming *Freed* and leaving
-//! the tree, each happen in one hold of the lock.
+//! on two workqueues. A work item that finds the worker *Scheduled* executes, any other returns.
+//! Only an *Idle* worker without direct I/O in flight is freed. Being found in the tree and becoming
+//! *Scheduled*, and becoming *Freed* and leaving the tree, each happen in one hold of the lock.
 //!
 //! A worker and its set refer to each other. The tree's reference goes when the worker is freed,
 //! at the latest when [`Workers`](super::Workers) is dropped.

@@ -17,7 +17,6 @@ use kernel::{
     rbtree::{
         self,
         RBTree,
-        RBTreeNode,
         RBTreeNodeReservation, //
     },
     sync::Arc, //
@@ -47,6 +46,29 @@ pub(super) struct Entry<W> {
     listed: Jiffies64,
 }
 
+/// A worker that is not in the tree yet, with the memory that the tree needs for it. Made without
+/// the work lock.
+pub(super) struct NewEntry<W> {
+    worker: Arc<W>,
+    worker_node: RBTreeNodeReservation<CssKey, Entry<W>>,
+    expiry_node: RBTreeNodeReservation<(Jiffies64, CssKey), ()>,
+}
+
+impl<W> NewEntry<W> {
+    /// Any context, does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// `ENOMEM`.
+    pub(super) fn new(worker: Arc<W>) -> Result<Self> {
+        Ok(Self {
+            worker,
+            worker_node: RBTreeNodeReservation::new(GFP_NOWAIT)?,
+            expiry_node: RBTreeNodeReservation::new(GFP_NOWAIT)?,
+        })
+    }
+}
+
 /// Workers that have left the tree, to be dropped without the work lock.
 pub(super) type Freed<W> = RBTree<CssKey, Entry<W>>;
 
@@ -60,23 +82,25 @@ impl<W> WorkerTree<W> {
         }
     }
 
-    /// Returns the worker of a css. Calls `create` if the css has none. `None` if there is no
-    /// memory for a new worker. Any context, does not sleep.
-    pub(super) fn get_or_create(
+    /// Returns the worker of a css. If the css has none, takes `new` into the tree, which must be
+    /// for this css. `None` if `new` is.
+    pub(super) fn get_or_insert(
         &mut self,
         key: CssKey,
-        create: impl FnOnce() -> Result<Arc<W>>,
+        new: &mut Option<NewEntry<W>>,
     ) -> Option<&Arc<W>> {
         match self.workers.entry(key) {
             rbtree::Entry::Occupied(entry) => Some(&entry.into_mut().worker),
             rbtree::Entry::Vacant(entry) => {
-                let node = RBTreeNodeReservation::new(GFP_NOWAIT).ok()?;
+                let NewEntry {
+                    worker,
+                    worker_node,
+                    expiry_node,
+                } = new.take()?;
                 let listed = timer::jiffies64();
-                let expiry = RBTreeNode::new((listed, key), (), GFP_NOWAIT).ok()?;
-                let worker = create().ok()?;
                 // INVARIANT: The worker is in `workers` and in `expiry`.
-                self.expiry.insert(expiry);
-                Some(&entry.insert(Entry { worker, listed }, node).worker)
+                self.expiry.insert(expiry_node.into_node((listed, key), ()));
+                Some(&entry.insert(Entry { worker, listed }, worker_node).worker)
             }
         }
     }
