@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock
 # leaks: no
 #
 # The configuration of modprobe for the place of loop.ko: whatever becomes of rust_loop,

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --disk 256M
+# kernels: stock
 #
 # The hook of system-shutdown: at power-off the filesystem with the backing files
 # becomes read-only, with a clean journal.

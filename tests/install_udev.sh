@@ -1,5 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
+# kernels: stock
 #
 # The rules of udev that are installed with the module: links, types of filesystems,
 # and devices without a backing file.

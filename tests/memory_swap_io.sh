@@ -64,9 +64,9 @@ reads_at_most() {
 	swap_off
 }
 
-# A minute each on the debug kernel, by the paths of the cases beside them.
+# Minutes each on the debug kernel, by the path of the case of a file that is not cached.
 on_stock() {
-	[[ $KERNEL == stock ]] || skip "takes a minute on the debug kernel, by the path of the case before"
+	[[ $KERNEL == stock ]] || skip "takes minutes on the debug kernel, by the path of the case with a file not cached"
 	"$@"
 }
 
@@ -106,7 +106,7 @@ uses_reserve() {
 }
 
 test_case "the disk reads next to nothing, buffered, file just written" \
-	reads_at_most 10 off kept
+	on_stock reads_at_most 10 off kept
 test_case "the disk reads next to nothing, buffered, file synced" \
 	on_stock reads_at_most 10 off kept conv=fsync
 test_case "the disk reads the swapped-in pages and no more, buffered, file not cached" \
