@@ -7,6 +7,8 @@
 SYSTEM_PACKAGES=(apt btrfs-progs busybox cloud-guest-utils cryptsetup-bin dbus dmsetup
 	e2fsprogs fdisk initramfs-tools kmod lvm2 mdadm mount squashfs-tools systemd
 	systemd-container systemd-cryptsetup systemd-sysv udev udisks2 zstd)
+# For the boots of check-system from a file. Not in the system with DKMS.
+SYSTEM_LIVE_PACKAGES=(live-boot live-boot-initramfs-tools)
 # Units that a boot of this system does not need. Emulated, each takes seconds.
 SYSTEM_MASKED=(apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer
 	e2scrub_reap.service fstrim.timer getty@tty1.service serial-getty@ttyS0.service
@@ -20,6 +22,7 @@ SYSTEM_MASKED=(apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2sc
 
 system_name() {
 	printf 'system-%s\n' "$(key "$SUITE" "$KERNEL_DEBVER" "${SYSTEM_PACKAGES[@]}" \
+		"${SYSTEM_LIVE_PACKAGES[@]}" \
 		"${SYSTEM_MASKED[@]}" "${STOCK_MODULES[@]}" \
 		"$(declare -f system_build system_configure system_trim tree_in)")"
 }
@@ -38,7 +41,8 @@ system_build() {
 		kernels+=("$package=$KERNEL_DEBVER")
 	done
 	mkdir "$root"
-	debian_tree "$root" minbase "${SYSTEM_PACKAGES[@]}" "${kernels[@]}"
+	debian_tree "$root" minbase "${SYSTEM_PACKAGES[@]}" "${SYSTEM_LIVE_PACKAGES[@]}" \
+		"${kernels[@]}"
 	system_configure "$root"
 	system_trim "$root" "$KERNEL_NAME"
 	mkdir -p "$dir/boot"
