@@ -39,7 +39,6 @@ use crate::{
     },
     idle_timeout_secs,
 };
-use kernel::rbtree::RBTree;
 
 /// The interval between two sweeps, in seconds.
 const SWEEP_INTERVAL_SECS: u32 = 2;
@@ -76,7 +75,7 @@ pub(super) fn worker_idle(
 /// Frees the workers that are not in use among the next [`BATCH`] from `from` on. Returns where
 /// to continue, or `None` after the last worker. Any context.
 pub(super) fn free_unused_batch(set: &Timer<WorkerSet>, from: CssKey) -> Option<CssKey> {
-    let mut freed = RBTree::new();
+    let mut freed = Freed::new();
     set.inner
         .with(|inner| remove_batch_if(inner, from, &mut freed, |_| true))
 }
@@ -92,7 +91,7 @@ impl TimerCallback for WorkerSet {
     /// Frees workers that have been idle for long enough or whose cgroup has been removed.
     fn expired(this: &Timer<Self>) {
         // Workers are dropped outside the lock.
-        let mut freed = RBTree::new();
+        let mut freed = Freed::new();
         this.inner.with(|inner| {
             if let Some(next) = reap(inner, idle_timeout(), &mut freed) {
                 let delay = next.saturating_sub(timer::jiffies64());

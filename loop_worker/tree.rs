@@ -69,8 +69,21 @@ impl<W> NewEntry<W> {
     }
 }
 
-/// Workers that have left the tree, to be dropped without the work lock.
-pub(super) type Freed<W> = RBTree<CssKey, Entry<W>>;
+/// Workers that have left the tree, with the memory that it had for them, to be dropped without
+/// the work lock.
+pub(super) struct Freed<W> {
+    workers: RBTree<CssKey, Entry<W>>,
+    expiry: RBTree<(Jiffies64, CssKey), ()>,
+}
+
+impl<W> Freed<W> {
+    pub(super) fn new() -> Self {
+        Self {
+            workers: RBTree::new(),
+            expiry: RBTree::new(),
+        }
+    }
+}
 
 impl<W> WorkerTree<W> {
     pub(super) fn new() -> Self {
@@ -152,10 +165,13 @@ impl<W> WorkerTree<W> {
         let Some(node) = self.workers.remove_node(&key) else {
             return;
         };
-        freed.insert(node);
-        if let Some(entry) = freed.get(&key) {
-            // INVARIANT: The worker is neither in `workers` nor in `expiry`.
-            self.expiry.remove(&(entry.listed, key));
+        freed.workers.insert(node);
+        let Some(entry) = freed.workers.get(&key) else {
+            return;
+        };
+        // INVARIANT: The worker is neither in `workers` nor in `expiry`.
+        if let Some(node) = self.expiry.remove_node(&(entry.listed, key)) {
+            freed.expiry.insert(node);
         }
     }
 }

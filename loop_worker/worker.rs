@@ -39,7 +39,6 @@ use crate::{
     },
 };
 use kernel::{
-    rbtree::RBTree,
     sync::Arc,
     workqueue::WorkItem, //
 };
@@ -87,7 +86,7 @@ impl LoopWorker {
     /// Dequeues the first batch. `None` if the worker must return: it is executing or has executed
     /// on another workqueue, has been freed, or has been requeued.
     fn first_batch(self: &Arc<Self>, from: Workqueue) -> Option<RequestList<LoopQueue>> {
-        let mut freed = RBTree::new();
+        let mut freed = Freed::new();
         self.set.inner.with(|inner| {
             inner.placement.started(self, from);
             let queue = self.queue.access_mut(inner);
@@ -108,7 +107,7 @@ impl LoopWorker {
         nr_unfinished: u32,
     ) -> Option<RequestList<LoopQueue>> {
         // Workers are dropped outside the lock.
-        let mut freed = RBTree::new();
+        let mut freed = Freed::new();
         self.set
             .inner
             .with(|inner| self.dequeue_batch(inner, from, nr_unfinished, &mut freed))
