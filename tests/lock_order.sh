@@ -14,7 +14,10 @@ removed() {
 	[[ $(loopctl control "$CTL" remove "$1") == 0 ]]
 }
 
+CGROUPS=40
+
 every_edge() {
+	local nr
 	load_driver max_loop=4
 	truncate -s 16M "$WORK/a" "$WORK/b"
 	mkfs.ext4 -q "$WORK/a"
@@ -53,6 +56,13 @@ every_edge() {
 	in_cgroup edges dd if=/dev/urandom of="${DEV}0" bs=64K count=50 oflag=direct status=none
 	"$PROGRAMS/settings.py" "${DEV}0" direct-io=0 direct-io=1
 	in_cgroup edges dd if="${DEV}0" of=/dev/null bs=64K status=none
+	# More workers than fit into the memory that the allocator has at hand on a CPU.
+	echo "+io" >"$CGROUP/edges/cgroup.subtree_control"
+	for ((nr = 0; nr < CGROUPS; nr++)); do
+		make_cgroup "edges/$nr"
+		in_cgroup "edges/$nr" dd if="${DEV}0" of=/dev/null bs=4K count=1 iflag=direct status=none
+	done
+	((nr < $(wc -l <"$DEBUGFS/rust_loop/${PREFIX}0/workers"))) || fail "not each cgroup has a worker"
 	detach "${DEV}0"
 	# Devices come and go, one because its node is opened.
 	expect loopctl control "$CTL" add 77 = 77
