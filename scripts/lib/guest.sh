@@ -40,19 +40,26 @@ guest_build() {
 }
 
 # guest_initramfs DIR RELEASE TREE MODULE...: make DIR/initramfs with a shell and those of the
-# modules that are not built into the kernel.
+# modules that are not built into the kernel. DIR/has-9p says that the kernel has that; Debian's
+# kernel for clouds has not.
 guest_initramfs() {
 	local dir=$1 release=$2 tree=$3 work=$1/initramfs.d
 
 	shift 3
 	mkdir -p "$work/bin" "$work/modules"
 	cp "$CACHE/$tree/usr/bin/busybox" "$work/bin/"
+	if tree_run "$tree" modprobe -d "$dir" -S "$release" -a --show-depends \
+		"${SHARE_MODULES[@]}" >"$dir/share"; then
+		: >"$dir/has-9p"
+	else
+		: >"$dir/share"
+	fi
 	tree_run "$tree" modprobe -d "$dir" -S "$release" -a --show-depends "$@" |
-		sed -n -E 's/^insmod ([^ ]+).*/\1/p' | awk '!seen[$0]++' >"$dir/insmod"
+		cat - "$dir/share" | sed -n -E 's/^insmod ([^ ]+).*/\1/p' | awk '!seen[$0]++' >"$dir/insmod"
 	xargs -r cp -t "$work/modules" <"$dir/insmod"
 	sed 's|.*/||' "$dir/insmod" >"$work/modules/order"
 	(cd "$work" && find . | cpio --quiet -o -H newc -R 0:0) >"$dir/initramfs"
-	rm -rf "$work" "$dir/insmod"
+	rm -rf "$work" "$dir/insmod" "$dir/share"
 }
 
 # modules_layout DIR RELEASE: make the directories in which old and new depmod and modprobe
@@ -68,12 +75,13 @@ modules_layout() {
 STOCK_MODULES=(arch block crypto fs lib mm net security
 	drivers/{block,cdrom,char,crypto,dax,md,nvme,nvdimm,scsi,target,uio,virtio,vhost}
 	drivers/net/{dummy,veth,virtio_net,tun,net_failover})
-BOOT_MODULES=(virtio_pci virtio_blk virtio_console 9p 9pnet_virtio ext4 overlay)
+BOOT_MODULES=(virtio_pci virtio_blk virtio_console ext4 overlay)
+SHARE_MODULES=(9p 9pnet_virtio)
 
 stock_boot_name() {
 	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
 		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" \
-			"$(declare -f stock_boot_build guest_initramfs)")"
+			"${SHARE_MODULES[@]}" "$(declare -f stock_boot_build guest_initramfs)")"
 }
 
 stock_boot_prepare() {
@@ -114,7 +122,7 @@ stock_boot_build() {
 
 debug_boot_name() {
 	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}" \
-		"$(declare -f debug_boot_build guest_initramfs)")"
+		"${SHARE_MODULES[@]}" "$(declare -f debug_boot_build guest_initramfs)")"
 }
 
 debug_boot_prepare() {

@@ -21,10 +21,28 @@ QEMU_CPU=max,la57=off
 # byte. Counting instructions uses the bits, so that the counts do not depend on this.
 QEMU_TCG_CPU=$QEMU_CPU,-erms,-fsrm
 
-# qemu_share TAG DIRECTORY ACCESS: share a directory of the host by 9p.
+# qemu_share TAG DIRECTORY ACCESS: share a directory of the host by 9p. A kernel without that
+# gets a copy.
 qemu_share() {
+	if [[ ! -e $BOOT/has-9p ]]; then
+		qemu_share_copy "$1" "$2"
+		return
+	fi
 	ARGS+=(-fsdev "local,id=$1,path=$2,security_model=none$3"
 		-device "virtio-9p-pci,fsdev=$1,mount_tag=$1")
+}
+
+# qemu_share_copy TAG DIRECTORY: a disk with a copy, without history and most of what was built.
+qemu_share_copy() {
+	local copy=$RUN/share-$1 size
+
+	mkdir -p "$copy"
+	tar -C "$2" --exclude=./.git --exclude='./build/[!t]*' -c . | tar -C "$copy" -x
+	size=$(du -sm "$copy" | cut -f1)
+	mke2fs -q -t ext4 -O ^has_journal -m 0 -d "$copy" "$copy.ext4" "$((size + size / 4 + 32))M"
+	rm -rf --one-file-system "$copy"
+	ARGS+=(-drive "id=share-$1,if=none,file=$copy.ext4,format=raw,readonly=on"
+		-device "virtio-blk-pci,drive=share-$1,serial=share-$1")
 }
 
 # qemu_port NAME FILE: add a channel from the guest to a file or fifo.
