@@ -282,7 +282,8 @@ like_c() {
 	sysfs_of loop3 >"$WORK/c"
 	detach "${DEV}3"
 	unload_c_driver
-	load_drop_in max_loop=4
+	# The C driver has one hardware queue.
+	load_drop_in max_loop=4 nr_hw_queues=1
 	attach "${DEV}3" -o 4096 --sizelimit 1M -r "$DISK"
 	sysfs_of loop3 >"$WORK/ours"
 	grep -q 'loop/backing_file' "$WORK/ours" || fail "nothing read"
