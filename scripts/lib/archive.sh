@@ -65,15 +65,17 @@ archive_mirror() {
 	printf '%s\n' "$found"
 }
 
-# Prints the lines of sources.list for the suites in use.
+# Prints the lines of sources.list for the suites in use. Of a suite in development a mirror may
+# be a snapshot, which has its signatures but is out of date.
 archive_sources() {
-	local mirror suite
+	local mirror suite age=''
 
 	[[ -r $KEYRING ]] || die "needs $KEYRING (package debian-archive-keyring)"
 	mirror=$(archive_mirror) || return
+	[[ $SUITE == "$BASE_SUITE" ]] || age=' check-valid-until=no'
 	for suite in $(archive_suites); do
-		printf 'deb [arch=%s signed-by=%s] %s %s main\n' \
-			"$KERNEL_ARCH" "$KEYRING" "$mirror" "$suite"
+		printf 'deb [arch=%s signed-by=%s%s] %s %s main\n' \
+			"$KERNEL_ARCH" "$KEYRING" "$age" "$mirror" "$suite"
 	done
 }
 
