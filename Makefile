@@ -36,7 +36,8 @@ check test:
 	@$(if $(filter arm64,$(ARCH)),scripts/check-arm64,scripts/check $(checked) '$(TESTS)')
 
 check-kernels:
-	@scripts/check-kernels; amd64=$$?; scripts/check-arm64 && exit $$amd64
+	@status=0; scripts/check-kernels || status=1; scripts/check-configs || status=1; \
+	scripts/check-arm64 || status=1; exit $$status
 
 check-system:
 	@scripts/check-system $(PART)
@@ -78,8 +79,8 @@ help:
 	'  uninstall  removes that again' \
 	'  deb     Debian packages in build/deb: for DKMS, and prebuilt for one kernel' \
 	'  check   the tests, in fresh guests; also called test' \
-	'  check-kernels  build, load and check on each kernel with Rust that Debian has; takes' \
-	'          hours' \
+	'  check-kernels  build, load and check on each kernel with Rust that Debian has, and' \
+	'          in the tree of small kernels with other configurations; takes hours' \
 	'  check-system  Debian 13 in a virtual machine: install, boot, upgrade, purge' \
 	'  soak    100 guests (or CYCLES=N) that are killed while they write: nothing that' \
 	'          was acknowledged may be lost; takes half an hour' \

@@ -92,7 +92,7 @@ debian_tree() {
 		--setup-hook="mkdir -p \"\$1/var/cache/apt/archives/partial\"" \
 		--customize-hook="umount \"\$1/var/cache/apt/archives\"" \
 		--include="$(IFS=,; printf '%s' "$*")" \
-		"$SUITE" "$dir" - <"$CACHE/tmp/${dir##*/}.sources"
+		"$(archive_suites | sed -n 1p)" "$dir" - <"$CACHE/tmp/${dir##*/}.sources"
 	rm -f "$CACHE/tmp/${dir##*/}.sources"
 	rm -rf "$dir"/var/lib/apt/lists/*
 }
