@@ -109,6 +109,34 @@ mode_changes() {
 	healthy
 }
 
+# worn_out MODE: a block that cannot be read until it is written, as on a disk that assigns
+# another one then.
+worn_out() {
+	local block=20480
+	need_command dmsetup
+	need_module dm-dust
+	ensure_driver
+	dmsetup create bad --table "0 65536 dust /dev/vdb 0 4096"
+	udevadm settle
+	defer remove_mapping bad
+	[[ -e $WORK/data ]] || random_file "$WORK/data" 32M
+	dd if="$WORK/data" of=/dev/mapper/bad bs=1M oflag=direct status=none
+	attach "${DEV}0" --direct-io="$1" /dev/mapper/bad
+	udevadm settle
+	dmsetup message bad 0 addbadblock "$((block / 8))"
+	dmsetup message bad 0 enable
+	blockdev --flushbufs /dev/mapper/bad
+	blockdev --flushbufs "${DEV}0"
+	fails_with_eio dd if="${DEV}0" of=/dev/null bs=4K skip="$((block / 8))" count=1 iflag=direct status=none
+	dd if="${DEV}0" bs=4K skip="$((block / 8 + 1))" count=4 iflag=direct status=none |
+		cmp - <(dd if="$WORK/data" bs=4K skip="$((block / 8 + 1))" count=4 status=none)
+	dd if="$WORK/data" of="${DEV}0" bs=4K seek="$((block / 8))" skip="$((block / 8))" count=1 \
+		oflag=direct conv=fsync,notrunc status=none
+	blockdev --flushbufs "${DEV}0"
+	dd if="${DEV}0" bs=1M iflag=direct count=32 status=none | cmp - "$WORK/data"
+	detach "${DEV}0"
+}
+
 # Dirty pages that cannot be written back would be written elsewhere after the change.
 offset_changes() {
 	[[ $DRIVER == rust_loop ]] || skip "the C driver changes the offset all the same"
@@ -187,6 +215,8 @@ test_case "fsync reports writes to the failing part, once" writes
 test_case "synchronous writes to the failing part fail with EIO" sync_writes
 test_case "writes that are lost while the mode changes are reported" mode_changes
 test_case "offset and block size stay if the page cache cannot be written back" offset_changes
+test_case "a block that cannot be read can be written, and read again, buffered" worn_out off
+test_case "a block that cannot be read can be written, and read again, direct" worn_out on
 test_case "if only writes fail, reads succeed" flakey
 test_case "zeroing the failing part fails" discards
 test_case "errors of a file on a failing disk are reported" file_on_failing_disk
