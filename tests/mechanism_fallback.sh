@@ -77,14 +77,15 @@ falls_back() {
 	has_worker "${DEV}0" /alpha || fail "no worker after memory came back"
 }
 
+# On one CPU: each hardware queue has a worker of its own.
 existing_worker() {
 	need_rust_loop
 	setup
-	in_cgroup alpha dd if="${DEV}0" of=/dev/null bs=4k count=2 iflag=direct status=none
+	in_cgroup alpha taskset -c 0 dd if="${DEV}0" of=/dev/null bs=4k count=2 iflag=direct status=none
 	local before
 	before=$(fallbacks "${DEV}0")
 	failslab_on
-	failing_in alpha dd if="${DEV}0" of=/dev/null bs=4k count=8 iflag=direct status=none
+	failing_in alpha taskset -c 0 dd if="${DEV}0" of=/dev/null bs=4k count=8 iflag=direct status=none
 	failslab_off
 	expect_equal "$(fallbacks "${DEV}0")" "$before" "fallbacks with a worker in place"
 	expect_equal "$(worker_field "${DEV}0" /alpha completed)" 10 "completed"
