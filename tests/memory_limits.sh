@@ -204,34 +204,40 @@ most() {
 	echo "$(($1 > $2 ? $1 : $2))"
 }
 
-# like_loop ARGUMENTS...: of `one`, but for the driver.
-like_loop() {
-	local time reports lines gone loop_time loop_reports loop_lines loop_gone
-	need_rust_loop
-	need_module loop
-	! is_loaded || unload_driver
-	(
-		DEFERRED=()
-		trap run_deferred EXIT
-		one loop "$@"
-	)
-	(
-		DEFERRED=()
-		trap run_deferred EXIT
-		one rust_loop "$@"
-	)
+# drivers ARGUMENTS...: of `one`, but for the driver. Sets MISSED to what is worse than the C driver.
+drivers() {
+	local driver time reports lines gone loop_time loop_reports loop_lines loop_gone
+	for driver in loop rust_loop; do
+		(
+			DEFERRED=()
+			trap run_deferred EXIT
+			one "$driver" "$@"
+		)
+	done
 	read -r loop_time loop_reports loop_lines loop_gone <"$WORK/figures.loop"
 	read -r time reports lines gone <"$WORK/figures.rust_loop"
 	report "$time ms, $reports reports, $lines lines, gone after $gone ms;" \
 		"C driver $loop_time ms, $loop_reports reports, $loop_lines lines, $loop_gone ms"
 	[[ $1 != tmpfs || $2 != max ]] || ((reports > 0)) || fail "the limit was not met"
-	((time <= 2 * $(most "$loop_time" 3000))) || fail "$time ms, C driver $loop_time ms"
+	MISSED=
+	((time <= 2 * $(most "$loop_time" 3000))) || MISSED="$time ms, C driver $loop_time ms"
 	((reports <= $(most "$loop_reports" "$FEW_REPORTS"))) ||
-		fail "$reports OOM reports, C driver $loop_reports"
+		MISSED="$reports OOM reports, C driver $loop_reports"
 	((lines <= $(most "$loop_lines" "$((FEW_REPORTS * REPORT_LINES))"))) ||
-		fail "$lines lines in the log, C driver $loop_lines"
+		MISSED="$lines lines in the log, C driver $loop_lines"
 	((gone <= $(most "$((2 * loop_gone))" "$REAPED_MS"))) ||
-		fail "the killed task was there for $gone ms, C driver $loop_gone ms"
+		MISSED="the killed task was there for $gone ms, C driver $loop_gone ms"
+}
+
+# like_loop ARGUMENTS...: which task is killed first is chance, and decides whether the OOM reaper
+# waits. So what misses once is compared once more.
+like_loop() {
+	need_rust_loop
+	need_module loop
+	! is_loaded || unload_driver
+	drivers "$@"
+	[[ -z $MISSED ]] || drivers "$@"
+	[[ -z $MISSED ]] || fail "twice: $MISSED"
 }
 
 # detached DEVICE-MODE: with a writer that is over the limit.
