@@ -13,9 +13,11 @@
 //! swap-out, charged to no cgroup: swap-out must wait neither for a command that waits for memory
 //! nor for the limits of a cgroup.
 //!
-//! All of this exists once for each hardware queue of the device (`nr_hw_queues`), and the queues
-//! share nothing that a command changes. So submitters on different CPUs do not wait for each
-//! other, and a cgroup has a worker for each hardware queue that it uses.
+//! All of this but the swap worker exists once for each hardware queue of the device
+//! (`nr_hw_queues`), and the queues share nothing that a command changes. So submitters on different
+//! CPUs do not wait for each other, and a cgroup has a worker for each hardware queue that it uses.
+//! The swap worker belongs to the first hardware queue and serves the swap-out of all: one after
+//! the other, the pages of a swapped cluster are next to each other in the file.
 //!
 //! The data structures and the lock are in [`set`], the choice of a workqueue is in
 //! [`placement`].
@@ -89,7 +91,12 @@ impl Operations for LoopQueue {
         rq: NewRequest<Self>,
         is_last: bool,
     ) {
-        match workers.0.get(queue_num as usize) {
+        let queue = if rq.is_swap() {
+            workers.0.first()
+        } else {
+            workers.0.get(queue_num as usize)
+        };
+        match queue {
             Some(queue) => queue.queue(rq, is_last),
             // The device has workers for all of its hardware queues.
             None => rq.end(BlkStatus::IOERR),
@@ -133,16 +140,17 @@ impl Arrival {
 }
 
 /// The worker for a request.
-enum Target {
-    RootCg,
-    Swap,
+enum Target<'a> {
+    /// A worker that always exists. It charges no cgroup.
+    BuiltIn(&'a Arc<LoopWorker>),
     Cgroup(Arc<LoopWorker>),
 }
 
 /// The workers of one hardware queue.
 struct HwQueue {
     rootcg: Arc<LoopWorker>,
-    swap: Arc<LoopWorker>,
+    /// Present in the first hardware queue, which gets all swap-out of the device.
+    swap: Option<Arc<LoopWorker>>,
     set: Arc<Timer<WorkerSet>>,
 }
 
@@ -160,9 +168,9 @@ impl Workers {
         swap: &Arc<OwnedQueue>,
     ) -> Result<Arc<Self>> {
         let mut queues = KVec::with_capacity(nr_hw_queues as usize, GFP_KERNEL)?;
-        for _ in 0..nr_hw_queues {
+        for i in 0..nr_hw_queues {
             let placement = Placement::new(percpu.clone(), swap.clone());
-            queues.push(HwQueue::new(placement)?, GFP_KERNEL)?;
+            queues.push(HwQueue::new(placement, i == 0)?, GFP_KERNEL)?;
         }
         Ok(Arc::new(Self(queues), GFP_KERNEL)?)
     }
@@ -224,9 +232,8 @@ impl Workers {
     pub(crate) fn report(&self) -> Result<Arc<debugfs::Report>> {
         let mut queues = KVec::with_capacity(self.0.len(), GFP_KERNEL)?;
         for HwQueue { rootcg, swap, set } in &self.0 {
-            let builtin_workers = [rootcg.clone(), swap.clone()];
             queues.push(
-                debugfs::QueueReport::new(set.clone(), builtin_workers),
+                debugfs::QueueReport::new(set.clone(), rootcg.clone(), swap.clone()),
                 GFP_KERNEL,
             )?;
         }
@@ -235,16 +242,20 @@ impl Workers {
 }
 
 impl HwQueue {
-    /// Creates a set with the rootcg and swap workers. May sleep.
+    /// Creates a set with the rootcg worker, and the swap worker if `has_swap`. May sleep.
     ///
     /// # Errors
     ///
     /// `ENOMEM`.
-    fn new(placement: Placement<Timer<WorkerSet>>) -> Result<Self> {
+    fn new(placement: Placement<Timer<WorkerSet>>, has_swap: bool) -> Result<Self> {
         let set = Arc::pin_init(Timer::new(WorkerSet::new(placement)), GFP_KERNEL)?;
         let this = Self {
             rootcg: LoopWorker::new(&set, WorkerKind::RootCg, GFP_KERNEL)?,
-            swap: LoopWorker::new(&set, WorkerKind::Swap, GFP_KERNEL)?,
+            swap: if has_swap {
+                Some(LoopWorker::new(&set, WorkerKind::Swap, GFP_KERNEL)?)
+            } else {
+                None
+            },
             set,
         };
         // The set refers to itself from here on, until `this` is dropped.
@@ -263,7 +274,7 @@ impl HwQueue {
             let Some(backing) = inner.backing.clone() else {
                 return Ok(Some(arrival.rq));
             };
-            let Some(target) = Self::find_worker(inner, &arrival) else {
+            let Some(target) = self.find_worker(inner, &arrival) else {
                 return Err(arrival);
             };
             self.append(inner, backing, target, arrival);
@@ -297,7 +308,7 @@ impl HwQueue {
                 Some(worker) => Target::Cgroup(worker.clone()),
                 None => {
                     inner.fallbacks += 1;
-                    Target::RootCg
+                    Target::BuiltIn(&self.rootcg)
                 }
             };
             self.append(inner, backing, target, arrival);
@@ -319,15 +330,13 @@ impl HwQueue {
     }
 
     /// Returns the worker for a request, `None` if its css has none.
-    fn find_worker(inner: &Inner, arrival: &Arrival) -> Option<Target> {
-        if arrival.rq.is_swap() {
-            return Some(Target::Swap);
-        }
-        match &arrival.submitter {
-            Some(cgroup) => Some(Target::Cgroup(
+    fn find_worker(&self, inner: &Inner, arrival: &Arrival) -> Option<Target<'_>> {
+        match (&self.swap, &arrival.submitter) {
+            (Some(swap), _) if arrival.rq.is_swap() => Some(Target::BuiltIn(swap)),
+            (_, Some(cgroup)) => Some(Target::Cgroup(
                 inner.tree.get(cgroup.blkcg().key())?.clone(),
             )),
-            None => Some(Target::RootCg),
+            (_, None) => Some(Target::BuiltIn(&self.rootcg)),
         }
     }
 
@@ -336,15 +345,15 @@ impl HwQueue {
         &self,
         inner: &mut Inner,
         backing: Arc<QueueBacking>,
-        target: Target,
+        target: Target<'_>,
         arrival: Arrival,
     ) {
         let (worker, charged) = match &target {
             Target::Cgroup(worker) => (worker, arrival.submitter),
-            // Charged to no cgroup. Otherwise the block layer would make the worker wait for the
-            // limits of one cgroup, and with it all other cgroups, which wait for memory.
-            Target::Swap => (&self.swap, None),
-            Target::RootCg => (&self.rootcg, None),
+            // Swap-out is charged to no cgroup, either. Otherwise the block layer would make the
+            // worker wait for the limits of one cgroup, and with it all other cgroups, which wait
+            // for memory.
+            Target::BuiltIn(worker) => (*worker, None),
         };
         let cmd = LoopCmd::new(arrival.info, backing, charged, worker.group.clone());
         let queue = worker.queue.access_mut(inner);

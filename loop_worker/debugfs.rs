@@ -65,8 +65,9 @@ pub(crate) struct Report(KVec<QueueReport>);
 /// The workers of one hardware queue.
 pub(super) struct QueueReport {
     set: Arc<Timer<WorkerSet>>,
-    /// The rootcg worker and the swap worker, which are shown as one.
-    builtin_workers: [Arc<LoopWorker>; 2],
+    /// Shown as one with the swap worker.
+    rootcg: Arc<LoopWorker>,
+    swap: Option<Arc<LoopWorker>>,
 }
 
 /// Counts of one or several workers at one moment.
@@ -173,12 +174,13 @@ impl Report {
 }
 
 impl QueueReport {
-    /// Returns a report on the workers of `set` and on `builtin_workers`.
-    pub(super) fn new(set: Arc<Timer<WorkerSet>>, builtin_workers: [Arc<LoopWorker>; 2]) -> Self {
-        Self {
-            set,
-            builtin_workers,
-        }
+    /// Returns a report on the workers of `set`, on `rootcg` and on `swap`.
+    pub(super) fn new(
+        set: Arc<Timer<WorkerSet>>,
+        rootcg: Arc<LoopWorker>,
+        swap: Option<Arc<LoopWorker>>,
+    ) -> Self {
+        Self { set, rootcg, swap }
     }
 
     /// Adds the workers to a snapshot. The work lock is held for one batch of workers at a time.
@@ -196,8 +198,9 @@ impl QueueReport {
             });
         }
         self.set.inner.with(|inner| {
-            for worker in &self.builtin_workers {
-                snapshot.builtin.add_worker(worker, inner);
+            snapshot.builtin.add_worker(&self.rootcg, inner);
+            if let Some(swap) = &self.swap {
+                snapshot.builtin.add_worker(swap, inner);
             }
             snapshot.freed.add(&inner.freed_stats);
             snapshot.bound = inner.backing.is_some();
