@@ -25,7 +25,7 @@ setup() {
 	attach "${DEV}0" --direct-io="$MODE" "$WORK/fs/image"
 	udevadm settle
 	echo 3 >/proc/sys/vm/drop_caches
-	DISK=$(<"/sys/block/vdb/dev")
+	DISK=$(<"/sys/block/$(kernel_name /dev/vdb)/dev")
 }
 
 # io_stat CGROUP KEY, of the disk below.

@@ -191,7 +191,7 @@ plain_disk() {
 	need_command dmsetup
 	attach "${DEV}0" /dev/vdb
 	expect_equal "$(sysfs_attr "${DEV}0" queue/discard_max_bytes)" \
-		"$(cat /sys/block/vdb/queue/write_zeroes_max_bytes)" "discard_max_bytes"
+		"$(sysfs_attr /dev/vdb queue/write_zeroes_max_bytes)" "discard_max_bytes"
 	random_file "$WORK/data" 1M
 	defer rm -f "$WORK/data"
 	dd if="$WORK/data" of="${DEV}0" bs=1M oflag=direct status=none

@@ -64,7 +64,7 @@ setup() {
 	attach "/dev/${prefix}1" "$@" "$WORK/fs/image1"
 	udevadm settle
 	make_cgroup beta
-	DISK=$(<"/sys/block/vdb/dev")
+	DISK=$(<"/sys/block/$(kernel_name /dev/vdb)/dev")
 	HELD=() FREEZE=
 }
 

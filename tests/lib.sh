@@ -370,12 +370,21 @@ losetup_column() {
 }
 
 sysfs_attr() {
-	echo "$(<"/sys/block/${1#/dev/}/$2")"
+	local name=${1#/dev/}
+	[[ ! -L $1 ]] || name=$(kernel_name "$1")
+	echo "$(<"/sys/block/$name/$2")"
 }
 
 sectors() {
 	sysfs_attr "$1" size
 }
+# kernel_name DEVICE: a disk may have another name here, see scripts/guest/init.
+kernel_name() {
+	local path
+	path=$(readlink -f "$1")
+	echo "${path#/dev/}"
+}
+
 
 # inflight DEVICE: requests that the device has not completed.
 inflight() {

@@ -283,7 +283,7 @@ comes_back() {
 	need_rust_loop
 	setup rust_loop ext4 off
 	before=$(summary_field "$DEVICE" errors)
-	echo "$(<"/sys/block/vdb/dev") wbps=4000000" >"$CGROUP/alpha/io.max"
+	echo "$(<"/sys/block/$(kernel_name /dev/vdb)/dev") wbps=4000000" >"$CGROUP/alpha/io.max"
 	fill "$((LIMIT - 3))"
 	limit max
 	in_cgroup alpha bash -c 'echo -1000 >/proc/self/oom_score_adj; exec "$@"' - \

@@ -37,7 +37,7 @@ swap_off() {
 
 # sectors_below FIELD: 3 is what was read, 7 what was written.
 sectors_below() {
-	awk -v field="$1" '{ print $field }' /sys/block/vdb/stat
+	awk -v field="$1" '{ print $field }' "/sys/block/$(kernel_name /dev/vdb)/stat"
 }
 
 # reads_at_most PERCENT MODE CACHE [SYNC]: what the disk reads, compared with what is swapped
