@@ -108,6 +108,7 @@ help:
 	'Environment:' \
 	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \
 	'                          compilers, kernels, guest; 3 GB, made when needed' \
+	'  WHOLE=1             check KERNEL=debug: also cases that take the same way as others' \
 	'  KERNEL_VERSION=X.Y.Z    this version instead of the newest Debian kernel' \
 	'  REFRESH=1               ask the archive for a newer kernel now, not once a day' \
 	'  DEBIAN_MIRROR=URL       instead of the mirror of this machine' \

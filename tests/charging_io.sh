@@ -227,12 +227,12 @@ beside_throttled() {
 }
 
 test_case "reads of a cgroup count as its own, buffered" reads
-test_case "reads of a cgroup count as its own, direct" reads on
+test_case "reads of a cgroup count as its own, direct" on_stock reads on
 test_case "writes of a cgroup count as its own, direct" writes
-test_case "the reads of two cgroups at once count as the own of each" at_once
+test_case "the reads of two cgroups at once count as the own of each" on_stock at_once
 test_case "reads by io_uring and by threads count as the cgroup's own" engines
 test_case "a limit on bytes holds" limit_bytes
-test_case "a limit on bytes written holds, direct" limit_written
+test_case "a limit on bytes written holds, direct" on_stock limit_written
 test_case "a limit on operations holds" limit_operations
 test_case "a throttled cgroup does not hold up another, buffered" beside_throttled off
 test_case "a throttled cgroup does not hold up another, direct" beside_throttled on

@@ -298,7 +298,7 @@ for depth in 1 4 128; do
 		--size=$((amount / 2))M
 done
 test_case "data are right with registered buffers" verify ext4 512 0 --rw=randwrite --bsrange=4k-512k --fixedbufs=1
-test_case "data are right with buffers that begin within a page" verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
+test_case "data are right with buffers that begin within a page" on_stock verify xfs 512 0 --rw=randwrite --bsrange=4k-512k \
 	--iomem_align=512
 test_case "data are right with four writers at once" verify ext4 512 0 --rw=randwrite --bs=16k --numjobs=4 \
 	--size=$((amount / 4))M --offset_increment=12M

@@ -92,7 +92,7 @@ lower_detached() {
 }
 
 test_case "data are right on a disk" on_disk
-test_case "data are right on a device of the same driver" stack "${DEV}0" "${DEV}1"
+test_case "data are right on a device of the same driver" on_stock stack "${DEV}0" "${DEV}1"
 test_case "data are right on four levels" stack "${DEV}0" "${DEV}1" "${DEV}2" "${DEV}3"
 test_case "$LEVELS devices on each other keep data, direct" deep
 test_case "data are right on a device of the C driver" mixed /dev/loop0 "${DEV}0"

@@ -12,7 +12,7 @@
 #
 # Assertions take what they got first and what they wanted second.
 #
-# Environment: DRIVER=rust_loop|loop, KERNEL=stock|debug.
+# Environment: DRIVER=rust_loop|loop, KERNEL=stock|debug, WHOLE=1: all cases on the debug kernel.
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PROGRAMS=$TESTS/programs
@@ -85,6 +85,13 @@ need_rust_loop() {
 
 need_command() {
 	command -v "$1" >/dev/null || skip "no $1 in this guest"
+}
+
+# on_stock CASE...: on the debug kernel another case takes the same way through the driver.
+on_stock() {
+	[[ $KERNEL == stock || -n ${WHOLE:-} ]] ||
+		skip "another case takes the same way here; 'make check WHOLE=1' runs this one, too"
+	"$@"
 }
 
 need_module() {
@@ -369,6 +376,13 @@ losetup_column() {
 	losetup -l -n --raw -O "$2" "$1"
 }
 
+# kernel_name DEVICE: a disk may have another name here, see scripts/guest/init.
+kernel_name() {
+	local path
+	path=$(readlink -f "$1")
+	echo "${path#/dev/}"
+}
+
 sysfs_attr() {
 	local name=${1#/dev/}
 	[[ ! -L $1 ]] || name=$(kernel_name "$1")
@@ -378,13 +392,6 @@ sysfs_attr() {
 sectors() {
 	sysfs_attr "$1" size
 }
-# kernel_name DEVICE: a disk may have another name here, see scripts/guest/init.
-kernel_name() {
-	local path
-	path=$(readlink -f "$1")
-	echo "${path#/dev/}"
-}
-
 
 # inflight DEVICE: requests that the device has not completed.
 inflight() {

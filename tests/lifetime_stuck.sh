@@ -41,11 +41,11 @@ others_go_on() {
 }
 
 test_case "attaching a file that does not answer keeps no other task waiting" others_go_on configure
-test_case "LOOP_CHANGE_FD to such a file keeps no other task waiting" others_go_on change-fd image -r
+test_case "LOOP_CHANGE_FD to such a file keeps no other task waiting" on_stock others_go_on change-fd image -r
 test_case "LOOP_SET_CAPACITY of such a file keeps no other task waiting" others_go_on capacity fuse/file
-test_case "LOOP_GET_STATUS64 of such a file keeps no other task waiting" others_go_on status fuse/file
+test_case "LOOP_GET_STATUS64 of such a file keeps no other task waiting" on_stock others_go_on status fuse/file
 test_case "LOOP_SET_DIRECT_IO of such a file keeps no other task waiting" others_go_on direct-io fuse/file
 test_case "LOOP_SET_STATUS64 with another offset of such a file keeps no other task waiting" others_go_on offset fuse/file
-test_case "LOOP_SET_BLOCK_SIZE of such a file keeps no other task waiting" others_go_on block-size fuse/file
+test_case "LOOP_SET_BLOCK_SIZE of such a file keeps no other task waiting" on_stock others_go_on block-size fuse/file
 
 run_cases

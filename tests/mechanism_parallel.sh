@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 64M
+# leaks: no
 #
 # One worker has many reads of a slow disk under way at once, in both modes.
 
@@ -45,6 +46,6 @@ many_reads() {
 }
 
 test_case "one worker has many reads in flight, buffered" many_reads
-test_case "one worker has many reads in flight, direct" many_reads --direct-io=on
+test_case "one worker has many reads in flight, direct" on_stock many_reads --direct-io=on
 
 run_cases

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 32M
+# leaks: no
 #
 # A command that is alone and that a task waits for is executed on the CPU that it was
 # issued on. Others are executed elsewhere, and so is one for which that CPU has no time.

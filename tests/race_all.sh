@@ -13,7 +13,7 @@ seconds() {
 	elif [[ $KERNEL == stock ]]; then
 		echo 40
 	else
-		echo 150
+		echo 90
 	fi
 }
 
