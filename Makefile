@@ -33,7 +33,10 @@ deb:
 	@scripts/deb
 
 check test:
-	@$(if $(filter arm64,$(ARCH)),scripts/check-arm64,scripts/check $(checked) '$(TESTS)')
+	@scripts/check $(checked) '$(TESTS)'
+
+quick:
+	@JOBS=$(or $(JOBS),1) scripts/check --kernel um '$(TESTS)'
 
 check-kernels:
 	@status=0; scripts/check-kernels || status=1; scripts/check-configs || status=1; \
@@ -100,8 +103,8 @@ help:
 	'  KSRC=DIR            intree: the source tree of a kernel' \
 	'  KERNEL=stock|debug  all, check, soak: the prepared kernel, that of Debian or one' \
 	'                      with all checks on (demo and bench are of the stock kernel)' \
-	'  ARCH=arm64          check: a small set of checks on the kernel of arm64, emulated' \
-	'  TESTS=PATTERN       check: only the tests whose name contains this' \
+	'  ARCH=arm64          all, check: for the stock kernel of arm64, emulated' \
+	'  TESTS=PATTERN       check, quick: only the tests whose name contains this' \
 	"  PARAMETERS='A=1'     check, bench*: load the module with these parameters" \
 	'  PART=NAME           check-system: only this boot, see scripts/check-system --help' \
 	'' \

@@ -1,30 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 # shellcheck shell=bash
-# shellcheck disable=SC2016 # the wrapper expands its own variables
 #
-# Kernels of arm64: the emulator, and a guest that has busybox only, because the programs of a
-# Debian userland cannot be installed without running them.
-
-arm64_emulator_name() {
-	printf 'emulator-arm64-%s\n' "$(key "$BASE_SUITE" \
-		"$(declare -f arm64_emulator_build emulator_wrapper)")"
-}
-
-arm64_emulator_prepare() {
-	SUITE=$BASE_SUITE artefact "$(arm64_emulator_name)" \
-		"emulator of arm64: QEMU of Debian $BASE_SUITE (50 MB to fetch, 0.2 GB, about 15 s)" \
-		arm64_emulator_build
-}
-
-arm64_emulator_build() {
-	debian_tree "$1" extract qemu-system-arm libc6
-	emulator_wrapper "$1/qemu" qemu-system-aarch64 '-L "$tree/usr/share/qemu"'
-	"$1/qemu" --version
-}
+# Kernels of arm64, for a guest that has busybox only.
 
 arm64_boot_name() {
 	printf 'arm64-boot-%s-%s\n' "$KERNEL_NAME" \
-		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(declare -f arm64_boot_build arm64_programs)" \
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(declare -f arm64_boot_build arm64_programs guest_busybox)" \
 			"$(key_files "$TOP"/tests/oldstatus/main.c)")"
 }
 
@@ -36,19 +17,18 @@ arm64_boot_prepare() {
 
 # arm64_boot_build DIR: vmlinuz, loop.ko, busybox and programs.
 arm64_boot_build() {
-	local dir=$1 packages package busybox from source
+	local dir=$1 packages package from source
 
 	source=linux-source-$(kernel_series "$KERNEL_NAME")=$KERNEL_DEBVER
-	busybox=busybox-static=$(archive_query madison busybox-static | awk '{ print $3; exit }')
 	packages=("$KERNEL_BINARY=$KERNEL_DEBVER" "linux-base-$KERNEL_NAME=$KERNEL_DEBVER"
-		"linux-modules-$KERNEL_NAME=$KERNEL_DEBVER" "$busybox")
+		"linux-modules-$KERNEL_NAME=$KERNEL_DEBVER")
 	archive_fetch "${packages[@]}" "$source"
 	for package in "${packages[@]}"; do
 		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
 	done
 	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
 	mv "$from"/vmlinuz* "$dir/vmlinuz"
-	mv "$dir/unpacked/usr/bin/busybox" "$dir/"
+	guest_busybox "$dir" ""
 	mkdir "$dir/programs"
 	xz -dc "$from/kernel/drivers/block/loop.ko.xz" >"$dir/programs/loop.ko"
 	rm -rf "$dir/unpacked"

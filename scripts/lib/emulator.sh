@@ -8,17 +8,24 @@
 # has just patched: one boot in twenty with two CPUs ended in "Oops: int3".
 
 emulator_name() {
-	printf 'emulator-%s\n' "$(key "$BASE_SUITE" "$(declare -f emulator_build emulator_wrapper)")"
+	printf 'emulator%s-%s\n' "$(arch_suffix)" \
+		"$(key "$BASE_SUITE" "$(declare -f "emulator_build_$KERNEL_ARCH" emulator_wrapper)")"
 }
 
 emulator_prepare() {
 	SUITE=$BASE_SUITE artefact "$(emulator_name)" \
-		"emulator: QEMU of Debian $BASE_SUITE (53 MB to fetch, 0.16 GB, about 15 s)" \
-		emulator_build
+		"emulator of $KERNEL_ARCH: QEMU of Debian $BASE_SUITE (53 MB to fetch, 0.16 GB, about 15 s)" \
+		"emulator_build_$KERNEL_ARCH"
 }
 
 # The packages are unpacked, not installed, because programs run from outside of the tree.
-emulator_build() {
+emulator_build_arm64() {
+	debian_tree "$1" extract qemu-system-arm libc6
+	emulator_wrapper "$1/qemu" qemu-system-aarch64 '-L "$tree/usr/share/qemu"'
+	"$1/qemu" --version
+}
+
+emulator_build_amd64() {
 	local dir=$1
 
 	debian_tree "$dir" extract qemu-system-x86 qemu-utils libc6

@@ -14,7 +14,8 @@ guest_packages() {
 }
 
 guest_name() {
-	printf 'guest-%s\n' "$(key "$BASE_SUITE" "$(guest_packages)" "$(declare -f guest_build)")"
+	printf 'guest%s-%s\n' "$(arch_suffix)" \
+		"$(key "$BASE_SUITE" "$(guest_packages)" "$(declare -f guest_build "guest_tree_$KERNEL_ARCH")")"
 }
 
 guest_prepare() {
@@ -23,12 +24,31 @@ guest_prepare() {
 		guest_build
 }
 
+# guest_tree_ARCH DIR PACKAGE...
+guest_tree_amd64() {
+	debian_tree "$1" minbase "${@:2}"
+}
+
+# The programs of arm64 do not run here. So the packages are unpacked only, and what their
+# scripts would do for these tests is done here.
+guest_tree_arm64() {
+	local dir=$1 base=(base-files base-passwd bash bsdutils coreutils dash debianutils diffutils
+		findutils grep gzip hostname libc-bin ncurses-base ncurses-bin perl-base sed tar)
+
+	TREE_ARCH=arm64 debian_tree "$dir" extract "${base[@]}" "${@:2}"
+	cp "$dir/usr/share/base-passwd/passwd.master" "$dir/etc/passwd"
+	cp "$dir/usr/share/base-passwd/group.master" "$dir/etc/group"
+	ln -s gawk "$dir/usr/bin/awk"
+	: >"$dir/etc/machine-id"
+	[[ -e $dir/bin/sh ]]
+}
+
 guest_build() {
 	local dir=$1 packages size
 
 	mapfile -t packages < <(guest_packages)
 	mkdir "$dir/root"
-	debian_tree "$dir/root" minbase "${packages[@]}"
+	"guest_tree_$KERNEL_ARCH" "$dir/root" "${packages[@]}"
 	rm -rf "$dir"/root/var/cache/apt/* "$dir"/root/dev/*
 	mkdir -p "$dir"/root/{proc,sys,dev,run,tmp,root,guest,mnt/src,mnt/share,mnt/out} \
 		"$dir/root/usr/lib/modules"
@@ -46,8 +66,8 @@ guest_initramfs() {
 	local dir=$1 release=$2 tree=$3 work=$1/initramfs.d
 
 	shift 3
-	mkdir -p "$work/bin" "$work/modules"
-	cp "$CACHE/$tree/usr/bin/busybox" "$work/bin/"
+	mkdir -p "$work/modules"
+	guest_busybox "$work/bin" "$tree"
 	if tree_run "$tree" modprobe -d "$dir" -S "$release" -a --show-depends \
 		"${SHARE_MODULES[@]}" >"$dir/share"; then
 		: >"$dir/has-9p"
@@ -60,6 +80,21 @@ guest_initramfs() {
 	sed 's|.*/||' "$dir/insmod" >"$work/modules/order"
 	(cd "$work" && find . | cpio --quiet -o -H newc -R 0:0) >"$dir/initramfs"
 	rm -rf "$work" "$dir/insmod" "$dir/share"
+}
+
+# guest_busybox DIR TREE: put one of the guest's architecture there.
+guest_busybox() {
+	local package
+
+	mkdir -p "$1"
+	if [[ $KERNEL_ARCH == amd64 ]]; then
+		cp "$CACHE/$2/usr/bin/busybox" "$1/"
+		return
+	fi
+	package=busybox-static=$(archive_query madison busybox-static | awk '{ print $3; exit }')
+	archive_fetch "$package"
+	dpkg-deb --fsys-tarfile "$(archive_deb "$package")" | tar -xO ./usr/bin/busybox >"$1/busybox"
+	chmod +x "$1/busybox"
 }
 
 # modules_layout DIR RELEASE: make the directories in which old and new depmod and modprobe
@@ -81,7 +116,7 @@ SHARE_MODULES=(9p 9pnet_virtio)
 stock_boot_name() {
 	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
 		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" \
-			"${SHARE_MODULES[@]}" "$(declare -f stock_boot_build guest_initramfs)")"
+			"${SHARE_MODULES[@]}" "$(declare -f stock_boot_build guest_initramfs guest_busybox)")"
 }
 
 stock_boot_prepare() {
@@ -111,7 +146,7 @@ stock_boot_build() {
 	# its signature and read its type information. The code of modules is unchanged.
 	find "$to" -name '*.ko.xz' -print0 | xargs -0 -r -P "$(nproc)" -n 50 xz -d
 	find "$to" -name '*.ko' -print0 | tree_run "$(tree_name "$KERNEL_RUST")" \
-		xargs -0 -r -P "$(nproc)" -n 50 strip --strip-debug -R .BTF -R .BTF.base
+		xargs -0 -r -P "$(nproc)" -n 50 "llvm-strip-$LLVM_VERSION" --strip-debug -R .BTF -R .BTF.base
 	tree_run "$(tree_name "$KERNEL_RUST")" depmod -b "$dir" "$KERNEL_NAME"
 	rm -rf "$dir/unpacked"
 	guest_initramfs "$dir" "$KERNEL_NAME" "$(tree_name "$KERNEL_RUST")" "${BOOT_MODULES[@]}"
@@ -122,7 +157,7 @@ stock_boot_build() {
 
 debug_boot_name() {
 	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}" \
-		"${SHARE_MODULES[@]}" "$(declare -f debug_boot_build guest_initramfs)")"
+		"${SHARE_MODULES[@]}" "$(declare -f debug_boot_build guest_initramfs guest_busybox)")"
 }
 
 debug_boot_prepare() {

@@ -5,7 +5,7 @@
 # from all of tests/NAME/*.[ch], and NAME32 for 32 bits. They are static, as the
 # guest has no 32-bit libraries.
 
-PROGRAM_COMPILER=(gcc-14 -static -O2 -Wall -Wextra -Werror)
+PROGRAM_OPTIONS=(-static -O2 -Wall -Wextra -Werror)
 
 # program_build NAME: in the top directory of the checkout.
 program_build() {
@@ -15,17 +15,26 @@ program_build() {
 	# Another check may be building it.
 	exec {lock}>build/tests/.lock
 	flock "$lock"
-	program_compile "$1" "$out" -m64 && program_compile "$1" "${out}32" -m32 || status=1
+	case ${ARCH:-} in
+	arm64)
+		program_compile "$1" "$out" aarch64-linux-gnu-gcc-14 &&
+			program_compile "$1" "${out}32" arm-linux-gnueabihf-gcc-14 || status=1
+		;;
+	*)
+		program_compile "$1" "$out" gcc-14 -m64 &&
+			program_compile "$1" "${out}32" gcc-14 -m32 || status=1
+		;;
+	esac
 	exec {lock}>&-
 	return "$status"
 }
 
-# program_compile NAME OUT OPTION: not if OUT is of just these files and options.
+# program_compile NAME OUT COMPILER [OPTION]: not if OUT is of just these files and options.
 program_compile() {
 	local sources=(tests/"$1"/*.c) key
 
-	key=$(sha256sum tests/"$1"/*.[ch] <<<"${PROGRAM_COMPILER[*]} $3" - | sha256sum | cut -c1-16)
+	key=$(sha256sum tests/"$1"/*.[ch] <<<"${*:3} ${PROGRAM_OPTIONS[*]}" - | sha256sum | cut -c1-16)
 	[[ ! -x $2 || ! -e $2.key || $(<"$2.key") != "$key" ]] || return 0
-	scripts/env run -- "${PROGRAM_COMPILER[@]}" "$3" -o "$2.new" "${sources[@]}" &&
+	scripts/env run -- "${@:3}" "${PROGRAM_OPTIONS[@]}" -o "$2.new" "${sources[@]}" &&
 		mv "$2.new" "$2" && echo "$key" >"$2.key"
 }

@@ -7,7 +7,7 @@
 # On a busy host the emulated timers are late. Therefore the kernel trusts its clocks, and the
 # watchdogs have long timeouts. Messages of tests are not rate-limited. The log buffer is large,
 # so that no message of a test is overwritten before it is read, which could hide a splat.
-QEMU_APPEND="console=ttyS0 ignore_loglevel printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic
+QEMU_APPEND="ignore_loglevel printk.devkmsg=on log_buf_len=4M panic=-1 oops=panic
  no_timer_check cryptomgr.notests=1 tsc=reliable watchdog_thresh=60 workqueue.watchdog_thresh=120
  rcupdate.rcu_cpu_stall_timeout=120 rdinit=/init"
 QEMU_APPEND=${QEMU_APPEND//$'\n'/}
@@ -81,11 +81,28 @@ qemu_image() {
 qemu_accel() {
 	if [[ -n $ICOUNT ]]; then
 		ARGS+=(-accel tcg,thread=single -icount shift=0,sleep=off -smp "$CPUS" -cpu "$QEMU_CPU")
+	elif [[ $KERNEL_ARCH == arm64 ]]; then
+		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu "$(qemu_arm64_cpu)")
 	elif [[ $ACCEL == kvm ]]; then
 		ARGS+=(-accel kvm -smp "$CPUS" -cpu host)
 	else
 		ARGS+=(-accel tcg,thread=multi -smp "$CPUS" -cpu "$QEMU_TCG_CPU")
 	fi
+}
+
+# A cortex-a72 has 32-bit processes, but no pages of 16 KiB.
+qemu_arm64_cpu() {
+	case $KERNEL_NAME in
+	*-16k) echo max ;;
+	*) echo cortex-a72 ;;
+	esac
+}
+
+qemu_machine() {
+	case $KERNEL_ARCH in
+	amd64) ARGS+=(-machine q35 -append "console=ttyS0 $QEMU_APPEND $APPEND") ;;
+	arm64) ARGS+=(-machine virt,gic-version=3 -append "console=ttyAMA0 $QEMU_APPEND $APPEND") ;;
+	esac
 }
 
 # choose_accel: set ACCEL. Boots a guest with KVM once for each kernel of the host, and stores
@@ -96,7 +113,7 @@ choose_accel() {
 	ACCEL=${RUST_LOOP_ACCEL:-}
 	[[ -z $ACCEL ]] || return 0
 	ACCEL=tcg
-	if [[ ! -w /dev/kvm ]] || [[ -n $ICOUNT ]]; then
+	if [[ ! -w /dev/kvm ]] || [[ -n $ICOUNT ]] || [[ $KERNEL_ARCH != amd64 ]]; then
 		return 0
 	fi
 	answer=$CACHE/accel-$(key "$(uname -rv)" "$(emulator_name)")
@@ -127,14 +144,14 @@ try_kvm() {
 
 # qemu_arguments: set ARGS from the options of the run.
 qemu_arguments() {
-	ARGS=(-nodefaults -no-user-config -display none -no-reboot -machine q35
+	ARGS=(-nodefaults -no-user-config -display none -no-reboot
 		-m "$MEM"
 		-kernel "$BOOT/vmlinuz" -initrd "$RUN/initramfs"
-		-append "$QEMU_APPEND $APPEND"
 		-serial "file:$RUN/console"
 		-drive "id=root,if=none,file=$IMAGE,format=raw,readonly=on"
 		-device virtio-blk-pci,drive=root
 		-device virtio-serial-pci)
+	qemu_machine
 	qemu_accel
 	qemu_disks
 	qemu_port out "$RUN/out"

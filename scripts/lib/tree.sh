@@ -21,7 +21,8 @@ TREE_PACKAGES=(
 )
 # Kernels of arm64, and programs for them of 64 and of 32 bits.
 [[ $KERNEL_ARCH != arm64 ]] ||
-	TREE_PACKAGES+=("gcc-$GCC_VERSION-aarch64-linux-gnu" "gcc-$GCC_VERSION-arm-linux-gnueabihf")
+	TREE_PACKAGES+=("gcc-$GCC_VERSION-aarch64-linux-gnu" "gcc-$GCC_VERSION-arm-linux-gnueabihf"
+		libc6-dev-arm64-cross libc6-dev-armhf-cross)
 RUST_PACKAGES=(rustc rust-src rustfmt rust-clippy libstd-rust-dev)
 
 # rust_version CODE: the archive's rustc whose version is CODE, in the form
@@ -66,19 +67,19 @@ tree_build() {
 	mkdir -p "$dir"/{proc,sys,dev,tmp}
 }
 
-# debian_tree DIR VARIANT PACKAGE...
+# debian_tree DIR VARIANT PACKAGE...: of TREE_ARCH, else of amd64.
 #
 # The downloads go to a directory that outlives an interrupted run; it is
 # mounted inside a namespace, so that no mount outlives the run.
 debian_tree() {
-	local dir=$1 variant=$2 KERNEL_ARCH=amd64
+	local dir=$1 variant=$2 KERNEL_ARCH=${TREE_ARCH:-amd64}
 
 	shift 2
 	mkdir -p "$DEBS/$SUITE"
 	archive_sources >"$CACHE/tmp/${dir##*/}.sources"
 	# apt locks that directory too, but gives up instead of waiting.
 	flock "$DEBS/$SUITE.lock" unshare -m --propagation private mmdebstrap \
-		--mode=root --variant="$variant" --architectures=amd64 \
+		--mode=root --variant="$variant" --architectures="$KERNEL_ARCH" \
 		--aptopt='APT::Install-Recommends "false"' \
 		--aptopt='Acquire::Languages "none"' \
 		--aptopt='Acquire::Retries "3"' \
