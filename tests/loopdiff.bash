@@ -9,7 +9,9 @@
 
 [[ $DRIVER == rust_loop ]] || skip_all "it compares both drivers"
 
-LOOPDIFF=$TESTS/../build/tests/loopdiff${WORD_SIZE:+$WORD_SIZE}
+LOOPDIFF=$TESTS/../build/tests
+[[ $HOSTTYPE != aarch64 ]] || LOOPDIFF+=-aarch64
+LOOPDIFF+=/loopdiff${WORD_SIZE:-}
 export TABLE=$TESTS/loopdiff.table STATES=$TESTS/loopdiff.states
 
 UDEV='systemd-udevd|\(udev-worker\)'

@@ -2,18 +2,20 @@
 # shellcheck shell=bash
 #
 # Programs that tests need, built before their guests start: build/tests/NAME
-# from all of tests/NAME/*.[ch], and NAME32 for 32 bits. They are static, as the
-# guest has no 32-bit libraries.
+# from all of tests/NAME/*.[ch], and NAME32 for 32 bits; those of arm64 are in
+# build/tests-aarch64. They are static, as the guest has no 32-bit libraries.
 
 PROGRAM_OPTIONS=(-static -O2 -Wall -Wextra -Werror)
 
 # program_build NAME: in the top directory of the checkout.
 program_build() {
-	local out=build/tests/$1 lock status=0
+	local dir=build/tests out lock status=0
 
-	mkdir -p build/tests
+	[[ ${ARCH:-} != arm64 ]] || dir=build/tests-aarch64
+	out=$dir/$1
+	mkdir -p "$dir"
 	# Another check may be building it.
-	exec {lock}>build/tests/.lock
+	exec {lock}>"$dir/.lock"
 	flock "$lock"
 	case ${ARCH:-} in
 	arm64)
