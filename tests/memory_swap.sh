@@ -97,6 +97,10 @@ squeezed() {
 	detach "${DEV}1"
 }
 
+all_is_written() {
+	(($(vmstat_counter nr_writeback) == 0))
+}
+
 # nothing_old delay|loop|file: pages of the store that are read through its page cache while
 # swap is written to it must not come back instead of the swapped ones.
 #
@@ -134,6 +138,7 @@ nothing_old() {
 	defer swapoff_quietly "${DEV}0"
 	make_cgroup swapped
 	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3 "$store"
+	wait_until 20 all_is_written || fail "swap is still written"
 	# Nor must it stay for later readers of the device.
 	dd if="${DEV}0" of="$WORK/seen" bs=64k iflag=direct status=none
 	defer rm -f "$WORK/seen"
