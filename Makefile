@@ -82,6 +82,8 @@ help:
 	'  uninstall  removes that again' \
 	'  deb     Debian packages in build/deb: for DKMS, and prebuilt for one kernel' \
 	'  check   the tests, in fresh guests; also called test' \
+	'  quick   the tests under User-Mode Linux: faster, without an emulator, and not for' \
+	'          all tests (KASAN=1: with its checks of memory)' \
 	'  check-kernels  build, load and check on each kernel with Rust that Debian has, and' \
 	'          in the tree of small kernels with other configurations; takes hours' \
 	'  check-system  Debian 13 in a virtual machine: install, boot, upgrade, purge' \
@@ -106,16 +108,17 @@ help:
 	'  ARCH=arm64          all, check: for the stock kernel of arm64, emulated' \
 	'  TESTS=PATTERN       check, quick: only the tests whose name contains this' \
 	"  PARAMETERS='A=1'     check, bench*: load the module with these parameters" \
+	'  WHOLE=1             check KERNEL=debug: also cases that take the same way as others' \
+	'  RT=1                check KERNEL=debug: with PREEMPT_RT' \
 	'  PART=NAME           check-system: only this boot, see scripts/check-system --help' \
 	'' \
 	'Environment:' \
 	'  RUST_LOOP_CACHE=DIR     where everything heavy is kept (~/.cache/rust_loop):' \
 	'                          compilers, kernels, guest; 3 GB, made when needed' \
-	'  WHOLE=1             check KERNEL=debug: also cases that take the same way as others' \
 	'  KERNEL_VERSION=X.Y.Z    this version instead of the newest Debian kernel' \
 	'  REFRESH=1               ask the archive for a newer kernel now, not once a day' \
 	'  DEBIAN_MIRROR=URL       instead of the mirror of this machine' \
 	"  GUEST_EXTRA_PACKAGES='A B'  Debian packages to add to the guest" \
 	'  RUST_LOOP_ACCEL=tcg|kvm     instead of the choice by a trial boot'
 
-.PHONY: intree all demo install uninstall deb check test check-kernels check-system soak bench bench-latency bench-bundle lint doc clean help
+.PHONY: intree all demo install uninstall deb check test quick check-kernels check-system soak bench bench-latency bench-bundle lint doc clean help

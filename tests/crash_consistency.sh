@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # runs: on the host
+# um: the disks are images of the emulator
 # timeout: 300 600
 #
 # What was acknowledged after fsync or FUA outlives the machine. In a guest several

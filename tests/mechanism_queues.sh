@@ -155,6 +155,7 @@ hotplug_round() {
 }
 
 hotplug() {
+	[[ -e /sys/devices/system/cpu/cpu1/online ]] || skip "the CPUs of this kernel cannot go offline"
 	setup --direct-io=on
 	defer all_online
 	# A process cannot be bound to a CPU that is offline, so each may use all of them.

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 1024
+# um: no processes of 32 bits
 # timeout: 600 900
 # leaks: no
 #

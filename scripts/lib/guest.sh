@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 #
 # The guest: its user space (an ext4 image), and the boot files of each kernel (stock-boot-*,
-# debug-boot-*: vmlinuz, initramfs, module tree).
+# debug-boot-*: vmlinuz, initramfs, module tree; um-boot-* has linux instead of vmlinuz).
 
 GUEST_DIR=$TOP/scripts/guest
 
@@ -178,6 +178,36 @@ debug_boot_build() {
 	cp -a "$from/usr/lib/modules/$release" "$dir/usr/lib/modules/"
 	tree_run "$tree" depmod -b "$dir" "$release"
 	guest_initramfs "$dir" "$release" "$tree" "${BOOT_MODULES[@]}"
+}
+
+# ---- User-Mode Linux -----------------------------------------------------------
+
+um_boot_name() {
+	printf 'um-boot-%s\n' "$(key "$(um_name)" "$(declare -f um_boot_build guest_busybox)")"
+}
+
+um_boot_prepare() {
+	um_prepare
+	artefact "$(um_boot_name)" "initramfs and module tree of User-Mode Linux (about 5 s)" \
+		um_boot_build
+}
+
+# All that mounts the root filesystem is built in.
+um_boot_build() {
+	local dir=$1 from tree release
+
+	from=$CACHE/$(um_name)
+	tree=$(tree_name "$KERNEL_RUST")
+	release=$(cat "$from/release")
+	cp "$from/linux" "$from/release" "$dir/"
+	modules_layout "$dir" "$release"
+	cp -a "$from/usr/lib/modules/$release" "$dir/usr/lib/modules/"
+	tree_run "$tree" depmod -b "$dir" "$release"
+	mkdir -p "$dir/initramfs.d/modules"
+	guest_busybox "$dir/initramfs.d/bin" "$tree"
+	: >"$dir/initramfs.d/modules/order"
+	(cd "$dir/initramfs.d" && find . | cpio --quiet -o -H newc -R 0:0) >"$dir/initramfs"
+	rm -rf "$dir/initramfs.d"
 }
 
 # ---- module trees -----------------------------------------------------------

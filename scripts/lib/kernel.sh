@@ -231,9 +231,18 @@ stock_build() {
 
 # ---- debug ------------------------------------------------------------------
 
+# The fragments of its configuration. RT=1 is for a kernel in which spinlocks may sleep.
+debug_fragments() {
+	printf '%s\n' "$TOP/scripts/kernel/debug.config"
+	[[ ${RT:-} != 1 ]] || printf '%s\n' "$TOP/scripts/kernel/debug-rt.config"
+}
+
 debug_name() {
+	local fragments
+
+	mapfile -t fragments < <(debug_fragments)
 	printf 'debug-%s-%s\n' "$KERNEL_DEBVER" \
-		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "$TOP"/scripts/kernel/debug{.config,-build})")"
+		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "${fragments[@]}" "$TOP/scripts/kernel/debug-build")")"
 }
 
 debug_prepare() {
@@ -245,6 +254,42 @@ debug_prepare() {
 }
 
 debug_build() {
+	local fragments
+
+	mapfile -t fragments < <(debug_fragments)
+	cat "${fragments[@]}" >"$1/debug.config"
 	tree_run "$(tree_name "$KERNEL_RUST")" nice "$TOP/scripts/kernel/debug-build" \
-		"$CACHE/$(source_name)" "$TOP/scripts/kernel/debug.config" "$1"
+		"$CACHE/$(source_name)" "$1/debug.config" "$1"
+}
+
+# ---- User-Mode Linux -----------------------------------------------------------
+
+# The fragments of its configuration.
+um_fragments() {
+	printf '%s\n' "$TOP/scripts/kernel/um.config"
+	[[ ${KASAN:-} != 1 ]] || printf '%s\n' "$TOP/scripts/kernel/um-kasan.config"
+}
+
+um_name() {
+	local fragments
+
+	mapfile -t fragments < <(um_fragments)
+	printf 'um-%s-%s\n' "$KERNEL_DEBVER" \
+		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "${fragments[@]}" "$TOP/scripts/kernel/um-build")")"
+}
+
+um_prepare() {
+	tree_prepare "$KERNEL_RUST"
+	source_prepare
+	artefact "$(um_name)" \
+		"User-Mode Linux $KERNEL_DEBVER (3 GB while building, 0.4 GB after, about 8 min on 2 processors)" \
+		um_build
+}
+
+um_build() {
+	local fragments
+
+	mapfile -t fragments < <(um_fragments)
+	tree_run "$(tree_name "$KERNEL_RUST")" nice "$TOP/scripts/kernel/um-build" \
+		"$CACHE/$(source_name)" "$1" "${fragments[@]}"
 }
