@@ -3,7 +3,7 @@
 #
 # User-Mode Linux in the place of the emulator: the kernel is a program of this machine. What
 # the emulator offers as virtio devices is here
-
+#
 #	disks		/dev/ubdb, ..., to which scripts/guest/init links /dev/vdb, ...
 #	shares		directories of this machine (hostfs), named on the command line
 #	ports		serial lines, which write to file descriptors: 1 and 2 are the output and

@@ -103,7 +103,15 @@ class Actor:
         fcntl.ioctl(fd(self.device()), loopioctl.LOOP_CLR_FD)
 
     def change_fd(self, fd):
-        fcntl.ioctl(fd(self.device()), loopioctl.LOOP_CHANGE_FD, fd(f"{self.directory}/raw1", os.O_RDONLY))
+        """Works on a device that is read-only. One that has no file becomes that first."""
+        device, image = fd(self.device()), fd(f"{self.directory}/raw1", os.O_RDONLY)
+        try:
+            info = loopioctl.info64(flags=loopioctl.LO_FLAGS_READ_ONLY)
+            fcntl.ioctl(device, loopioctl.LOOP_CONFIGURE, loopioctl.config(image, 0, info))
+        except OSError as error:
+            if error.errno != errno.EBUSY:
+                raise
+        fcntl.ioctl(device, loopioctl.LOOP_CHANGE_FD, image)
 
     def set_status(self, fd):
         flags = self.rng.choice((0, loopioctl.LO_FLAGS_AUTOCLEAR, loopioctl.LO_FLAGS_PARTSCAN))
