@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
+# leaks: no
 #
 # Refused attaches give the right errno, and leave the device as it was.
 

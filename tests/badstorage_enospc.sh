@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 64M
+# leaks: no
 #
 # The filesystem under a sparse image is full: the writer learns of it.
 

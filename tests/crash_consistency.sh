@@ -20,7 +20,9 @@
 
 . "$(dirname "$0")/lib-host.sh"
 
-CYCLES=${CYCLES:-2}
+cycles=2
+[[ $KERNEL != debug ]] || cycles=1
+CYCLES=${CYCLES:-$cycles}
 LONGEST=${LONGEST:-2500}
 SEED=${SEED:-$((RANDOM + 1))}
 read -ra LOADS <<<"${LOADS:-sync-buffered sync-direct fua-buffered fua-direct ext4-buffered ext4-direct control-direct}"

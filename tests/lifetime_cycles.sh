@@ -7,7 +7,7 @@
 . "$(dirname "$0")/lib.sh"
 
 cycles=100
-[[ $KERNEL == stock ]] || cycles=30
+[[ $KERNEL == stock ]] || cycles=20
 
 load_cycles() {
 	truncate -s 1M "$WORK/image"

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024
+# leaks: no
 #
 # A backing file whose filesystem does not answer: only the ioctl waits that asks it.
 

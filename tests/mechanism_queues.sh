@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 4 --mem 1024 --disk 64M
+# leaks: no
 # timeout: 240 900
 #
 # Hardware queues: each has workers of its own, and together they behave like one.
