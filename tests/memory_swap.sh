@@ -187,6 +187,6 @@ test_case "swapped pages come back beside data in the page cache, xfs" beside_da
 test_case "swap and a filesystem work without memory, buffered, on a disk" on_stock squeezed off /dev/vdc
 test_case "swap and a filesystem work without memory, buffered, in a file with dirty page cache" \
 	squeezed off "$WORK/fs/swap" swap_to_cache
-test_case "swap and a filesystem work without memory, direct, in a file" squeezed on "$WORK/fs/swap"
+test_case "swap and a filesystem work without memory, direct, in a file" on_stock squeezed on "$WORK/fs/swap"
 
 run_cases

@@ -104,7 +104,7 @@ test_case "the disk reads next to nothing, buffered, file just written" \
 test_case "the disk reads next to nothing, buffered, file synced" \
 	on_stock reads_at_most 10 off kept conv=fsync
 test_case "the disk reads the swapped-in pages and no more, buffered, file not cached" \
-	reads_at_most 110 off dropped
+	on_stock reads_at_most 110 off dropped
 test_case "the disk reads the swapped-in pages and no more, direct, file synced" \
 	on_stock reads_at_most 110 on kept conv=fsync
 test_case "swap in a written file uses the memory reserves" uses_reserve yes written_file
