@@ -229,6 +229,12 @@ stock_build() {
 	rm "$dir/source.tar.xz"
 }
 
+# built_name KIND FRAGMENT...: of a kernel that scripts/kernel/KIND-build makes.
+built_name() {
+	printf '%s-%s-%s\n' "$1" "$KERNEL_DEBVER" "$(key "$(tree_name "$KERNEL_RUST")" \
+		"$(key_files "${@:2}" "$TOP/scripts/kernel/$1-build")")"
+}
+
 # ---- debug ------------------------------------------------------------------
 
 # The fragments of its configuration. RT=1 is for a kernel in which spinlocks may sleep.
@@ -241,8 +247,7 @@ debug_name() {
 	local fragments
 
 	mapfile -t fragments < <(debug_fragments)
-	printf 'debug-%s-%s\n' "$KERNEL_DEBVER" \
-		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "${fragments[@]}" "$TOP/scripts/kernel/debug-build")")"
+	built_name debug "${fragments[@]}"
 }
 
 debug_prepare() {
@@ -274,8 +279,7 @@ um_name() {
 	local fragments
 
 	mapfile -t fragments < <(um_fragments)
-	printf 'um-%s-%s\n' "$KERNEL_DEBVER" \
-		"$(key "$(tree_name "$KERNEL_RUST")" "$(key_files "${fragments[@]}" "$TOP/scripts/kernel/um-build")")"
+	built_name um "${fragments[@]}"
 }
 
 um_prepare() {
