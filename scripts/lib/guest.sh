@@ -104,6 +104,17 @@ modules_layout() {
 	ln -s usr/lib "$1/lib"
 }
 
+# boot_modules DIR FROM TREE: the modules of a kernel that was built in FROM, and its release.
+boot_modules() {
+	local release
+
+	release=$(cat "$2/release")
+	cp "$2/release" "$1/"
+	modules_layout "$1" "$release"
+	cp -a "$2/usr/lib/modules/$release" "$1/usr/lib/modules/"
+	tree_run "$3" depmod -b "$1" "$release"
+}
+
 # ---- stock ------------------------------------------------------------------
 
 # The modules that a guest without hardware needs, of the distribution's 4000.
@@ -157,7 +168,7 @@ stock_boot_build() {
 
 debug_boot_name() {
 	printf 'debug-boot-%s\n' "$(key "$(debug_name)" "${BOOT_MODULES[@]}" \
-		"${SHARE_MODULES[@]}" "$(declare -f debug_boot_build guest_initramfs guest_busybox)")"
+		"${SHARE_MODULES[@]}" "$(declare -f debug_boot_build boot_modules guest_initramfs guest_busybox)")"
 }
 
 debug_boot_prepare() {
@@ -173,17 +184,15 @@ debug_boot_build() {
 	from=$CACHE/$(debug_name)
 	tree=$(tree_name "$KERNEL_RUST")
 	release=$(cat "$from/release")
-	cp "$from/vmlinuz" "$from/release" "$dir/"
-	modules_layout "$dir" "$release"
-	cp -a "$from/usr/lib/modules/$release" "$dir/usr/lib/modules/"
-	tree_run "$tree" depmod -b "$dir" "$release"
+	cp "$from/vmlinuz" "$dir/"
+	boot_modules "$dir" "$from" "$tree"
 	guest_initramfs "$dir" "$release" "$tree" "${BOOT_MODULES[@]}"
 }
 
 # ---- User-Mode Linux -----------------------------------------------------------
 
 um_boot_name() {
-	printf 'um-boot-%s\n' "$(key "$(um_name)" "$(declare -f um_boot_build guest_busybox)")"
+	printf 'um-boot-%s\n' "$(key "$(um_name)" "$(declare -f um_boot_build boot_modules guest_busybox)")"
 }
 
 um_boot_prepare() {
@@ -194,15 +203,12 @@ um_boot_prepare() {
 
 # All that mounts the root filesystem is built in.
 um_boot_build() {
-	local dir=$1 from tree release
+	local dir=$1 from tree
 
 	from=$CACHE/$(um_name)
 	tree=$(tree_name "$KERNEL_RUST")
-	release=$(cat "$from/release")
-	cp "$from/linux" "$from/release" "$dir/"
-	modules_layout "$dir" "$release"
-	cp -a "$from/usr/lib/modules/$release" "$dir/usr/lib/modules/"
-	tree_run "$tree" depmod -b "$dir" "$release"
+	cp "$from/linux" "$dir/"
+	boot_modules "$dir" "$from" "$tree"
 	mkdir -p "$dir/initramfs.d/modules"
 	guest_busybox "$dir/initramfs.d/bin" "$tree"
 	: >"$dir/initramfs.d/modules/order"
