@@ -71,6 +71,9 @@ tree_build() {
 #
 # The downloads go to a directory that outlives an interrupted run; it is
 # mounted inside a namespace, so that no mount outlives the run.
+#
+# A file says what dpkg leaves out. With --dpkgopt, mmdebstrap would filter the
+# packages that it unpacks itself with mmtarfilter, which needs Python.
 debian_tree() {
 	local dir=$1 variant=$2 KERNEL_ARCH=${TREE_ARCH:-amd64}
 
@@ -84,10 +87,9 @@ debian_tree() {
 		--aptopt='Acquire::Languages "none"' \
 		--aptopt='Acquire::Retries "3"' \
 		--aptopt="APT::Keep-Downloaded-Packages \"true\"" \
-		--dpkgopt='path-exclude=/usr/share/man/*' \
-		--dpkgopt='path-exclude=/usr/share/locale/*' \
-		--dpkgopt='path-exclude=/usr/share/doc/*' \
 		--skip=check/empty,essential/unlink,cleanup/apt/cache \
+		--setup-hook="mkdir -p \"\$1/etc/dpkg/dpkg.cfg.d\"" \
+		--setup-hook="printf 'path-exclude=/usr/share/%s/*\\n' man locale doc >\"\$1/etc/dpkg/dpkg.cfg.d/exclude\"" \
 		--setup-hook="mkdir -p \"\$1/var/cache/apt/archives/partial\"" \
 		--setup-hook="mount --bind '$DEBS/$SUITE' \"\$1/var/cache/apt/archives\"" \
 		--setup-hook="mkdir -p \"\$1/var/cache/apt/archives/partial\"" \
