@@ -5,7 +5,7 @@
 
 arm64_boot_name() {
 	printf 'arm64-boot-%s-%s\n' "$KERNEL_NAME" \
-		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(declare -f arm64_boot_build arm64_programs guest_busybox)" \
+		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "$(declare -f arm64_boot_build distribution_kernel arm64_programs guest_busybox)" \
 			"$(key_files "$TOP"/tests/oldstatus/main.c)")"
 }
 
@@ -17,21 +17,16 @@ arm64_boot_prepare() {
 
 # arm64_boot_build DIR: vmlinuz, loop.ko, busybox and programs.
 arm64_boot_build() {
-	local dir=$1 packages package from source
+	local dir=$1 source
 
-	source=linux-source-$(kernel_series "$KERNEL_NAME")=$KERNEL_DEBVER
-	packages=("$KERNEL_BINARY=$KERNEL_DEBVER" "linux-base-$KERNEL_NAME=$KERNEL_DEBVER"
-		"linux-modules-$KERNEL_NAME=$KERNEL_DEBVER")
-	archive_fetch "${packages[@]}" "$source"
-	for package in "${packages[@]}"; do
-		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
-	done
-	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
-	mv "$from"/vmlinuz* "$dir/vmlinuz"
+	distribution_kernel "$dir"
 	guest_busybox "$dir" ""
 	mkdir "$dir/programs"
-	xz -dc "$from/kernel/drivers/block/loop.ko.xz" >"$dir/programs/loop.ko"
+	xz -dc "$dir/unpacked/usr/lib/modules/$KERNEL_NAME/kernel/drivers/block/loop.ko.xz" \
+		>"$dir/programs/loop.ko"
 	rm -rf "$dir/unpacked"
+	source=linux-source-$(kernel_series "$KERNEL_NAME")=$KERNEL_DEBVER
+	archive_fetch "$source"
 	dpkg-deb --fsys-tarfile "$(archive_deb "$source")" |
 		tar -xO --wildcards './usr/src/linux-source-*.tar.xz' | xz -dc -T0 |
 		tar -x -C "$dir" --strip-components=1 --wildcards '*/tools/include/nolibc/*'

@@ -127,7 +127,7 @@ SHARE_MODULES=(9p 9pnet_virtio)
 stock_boot_name() {
 	printf 'stock-boot-%s-%s\n' "$KERNEL_NAME" \
 		"$(key "$KERNEL_DEBVER" "$KERNEL_BINARY" "${STOCK_MODULES[@]}" "${BOOT_MODULES[@]}" \
-			"${SHARE_MODULES[@]}" "$(declare -f stock_boot_build guest_initramfs guest_busybox)")"
+			"${SHARE_MODULES[@]}" "$(declare -f stock_boot_build distribution_kernel guest_initramfs guest_busybox)")"
 }
 
 stock_boot_prepare() {
@@ -137,8 +137,9 @@ stock_boot_prepare() {
 		stock_boot_build
 }
 
-stock_boot_build() {
-	local dir=$1 packages package from to=$1/usr/lib/modules/$KERNEL_NAME
+# distribution_kernel DIR: makes DIR/vmlinuz, and DIR/unpacked with the modules.
+distribution_kernel() {
+	local dir=$1 packages package
 
 	packages=("$KERNEL_BINARY=$KERNEL_DEBVER" "linux-base-$KERNEL_NAME=$KERNEL_DEBVER"
 		"linux-modules-$KERNEL_NAME=$KERNEL_DEBVER")
@@ -146,9 +147,14 @@ stock_boot_build() {
 	for package in "${packages[@]}"; do
 		dpkg-deb -x "$(archive_deb "$package")" "$dir/unpacked"
 	done
-	from=$dir/unpacked/usr/lib/modules/$KERNEL_NAME
 	# The file name of an unsigned kernel has a suffix.
-	mv "$from"/vmlinuz* "$dir/vmlinuz"
+	mv "$dir/unpacked/usr/lib/modules/$KERNEL_NAME"/vmlinuz* "$dir/vmlinuz"
+}
+
+stock_boot_build() {
+	local dir=$1 from=$1/unpacked/usr/lib/modules/$KERNEL_NAME to=$1/usr/lib/modules/$KERNEL_NAME
+
+	distribution_kernel "$dir"
 	modules_layout "$dir" "$KERNEL_NAME"
 	cp "$from"/modules.{builtin,builtin.modinfo,order} "$to/"
 	tar -C "$from" -c --ignore-failed-read "${STOCK_MODULES[@]/#/kernel/}" |
