@@ -7,12 +7,13 @@ read then has to be what the file has there; prints how often it was not.
 """
 
 import fcntl
+import mmap
 import os
 import sys
 
 import loopioctl
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 # Of the device, so that it does not change with the offset.
 SIZE = 8 * PAGE
 
@@ -29,7 +30,7 @@ def main():
     offset = stale = 0
     for i in range(int(rounds)):
         pages = 1 + i % 7
-        data = b"".join(b"%-4096d" % (i * 8 + page) for page in range(pages))
+        data = b"".join(b"%-*d" % (PAGE, i * 8 + page) for page in range(pages))
         os.pwrite(device, data, 0)
         offset ^= 1 << 16
         set_offset(device, offset)

@@ -7,16 +7,17 @@ usage: use_memory.py MIB
 The exit status is 1 if one does not.
 """
 
+import mmap
 import sys
 
-PAGE = 4096
+PAGE = mmap.PAGESIZE
 
 
 def main():
     memory = bytearray(int(sys.argv[1]) << 20)
     for i in range(0, len(memory), PAGE):
-        memory[i] = i >> 12 & 255
-    sys.exit(any(memory[i] != i >> 12 & 255 for i in range(0, len(memory), PAGE)))
+        memory[i] = i // PAGE & 255
+    sys.exit(any(memory[i] != i // PAGE & 255 for i in range(0, len(memory), PAGE)))
 
 
 main()
