@@ -6,7 +6,7 @@ interrupts between CPUs, timers and contended locks, by trace events.
 usage: events.py FEW MANY
 
 Each workload runs with FEW and with MANY I/Os, so that events that do not depend on the
-number of I/Os cancel out. The store is a null_blk that completes a request in the submitting
+number of I/Os cancel out; with many cgroups, it runs for a second. The store is a null_blk that completes a request in the submitting
 task. Prints one JSON object per workload and peer, with the events per I/O, and, for a
 contended lock, the functions that waited for it most often.
 """
@@ -16,6 +16,7 @@ import json
 import os
 import re
 import sys
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import measure  # noqa: E402
@@ -38,6 +39,8 @@ EVENTS = {
 }
 # {name: (jobs, depth)}
 WORKLOADS = {"QD1": (1, 1), "8 jobs, QD16": (8, 16)}
+# {name: (cgroups, depth)}
+CGROUPS = {"16 cgroups with a job each, QD16": (16, 16)}
 # Functions that are between a contended lock and the function that takes it.
 LOCKING = re.compile(r"contention|_raw_|queued_spin|__mutex|mutex_|rwsem|down_|__traceiter|trace_")
 
@@ -76,13 +79,16 @@ def waiters(text):
     return found
 
 
-def counted(command):
-    """The events of a command, and the functions that waited for locks."""
+def counted(function):
+    """The events while a function runs, and the functions that waited for locks."""
     events = [event for group in EVENTS.values() for event in group]
+    # Setting one up takes long, so all of them start paused.
     for event in events:
-        trigger(event, f"hist:keys={key(event)}:size=4096")
+        trigger(event, f"hist:keys={key(event)}:size=4096:pause")
     try:
-        measure.run(*command)
+        for event in events:
+            trigger(event, f"hist:keys={key(event)}:size=4096:cont")
+        function()
         for event in events:
             trigger(event, f"hist:keys={key(event)}:size=4096:pause")
         texts = {event: histogram(event) for event in events}
@@ -106,7 +112,7 @@ def one_run(peer, path, jobs, depth, numbers):
             f"{measure.RANDOM_READ} --iodepth={depth} --numjobs={jobs}",
             number // jobs,
         )
-        results.append(counted(job.command(peer, path)))
+        results.append(counted(lambda command=job.command(peer, path): measure.run(*command)))
     (few, few_waiters), (many, many_waiters) = results
     ios = (numbers[1] // jobs - numbers[0] // jobs) * jobs
     many_waiters.subtract(few_waiters)
@@ -116,9 +122,32 @@ def one_run(peer, path, jobs, depth, numbers):
     }
 
 
+def one_second(peer, path, count, depth):
+    """The same while the jobs of many cgroups run."""
+    job = measure.CgroupEach(
+        count, "null_queues", True, f"{measure.RANDOM_READ} --iodepth={depth}"
+    )
+    ios = 0
+
+    def wait():
+        nonlocal ios
+        ios = -measure.completed_reads(stat)
+        time.sleep(1)
+        ios += measure.completed_reads(stat)
+
+    with job.running(peer, path) as stat:
+        counts, found = counted(wait)
+    return {
+        "events": {name: counts[name] / ios for name in EVENTS},
+        "waiters": [[name, count / ios] for name, count in found.most_common(4)],
+    }
+
+
 def main():
     numbers = [int(number) for number in sys.argv[1:3]]
     measure.PEERS.pop("ublk", None)
+    # The jobs that it counts do not delay it.
+    os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
     measure.load_modules()
     store = measure.STORES["null_queues"]()
     for peer, (_, prefix) in measure.PEERS.items():
@@ -127,9 +156,12 @@ def main():
             path = f"{prefix}0"
             measure.run("losetup", "--direct-io=on", path, store.path)
             measure.run("udevadm", "settle")
-        for name, (jobs, depth) in WORKLOADS.items():
+        for name in (*WORKLOADS, *CGROUPS):
             measure.say(f"{peer}: {name}")
-            result = one_run(peer, path, jobs, depth, numbers)
+            if name in WORKLOADS:
+                result = one_run(peer, path, *WORKLOADS[name], numbers)
+            else:
+                result = one_second(peer, path, *CGROUPS[name])
             result.update(workload=name, peer=peer, cpus=os.cpu_count())
             print(json.dumps(result), flush=True)
         if prefix:
