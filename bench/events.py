@@ -6,9 +6,10 @@ interrupts between CPUs, timers and contended locks, by trace events.
 usage: events.py FEW MANY
 
 Each workload runs with FEW and with MANY I/Os, so that events that do not depend on the
-number of I/Os cancel out; with many cgroups, it runs for a second. The store is a null_blk that completes a request in the submitting
-task. Prints one JSON object per workload and peer, with the events per I/O, and, for a
-contended lock, the functions that waited for it most often.
+number of I/Os cancel out. With many cgroups, a second counts in which all jobs run. The store
+is a null_blk that completes a request in the submitting task. Prints one JSON object per
+workload and peer, with the events per I/O, and, for a contended lock, the functions that
+waited for it most often.
 """
 
 import collections
@@ -123,7 +124,7 @@ def one_run(peer, path, jobs, depth, numbers):
 
 
 def one_second(peer, path, count, depth):
-    """The same while the jobs of many cgroups run."""
+    """The same of one second in which the jobs of many cgroups run."""
     job = measure.CgroupEach(
         count, "null_queues", True, f"{measure.RANDOM_READ} --iodepth={depth}"
     )
