@@ -108,7 +108,7 @@ help:
 	'  ARCH=arm64          all, check: for the stock kernel of arm64, emulated' \
 	'  TESTS=PATTERN       check, quick: only the tests whose name contains this' \
 	"  PARAMETERS='A=1'     check, bench*: load the module with these parameters" \
-	'  WHOLE=1             check KERNEL=debug: also cases that take the same way as others' \
+	'  WHOLE=1             check: also scripts and cases that take the same way as others' \
 	'  RT=1                check KERNEL=debug: with PREEMPT_RT' \
 	'  PART=NAME           check-system: only this boot, see scripts/check-system --help' \
 	'' \

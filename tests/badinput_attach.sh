@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: oracle_random has the same attaches refused
 #
 # Refused attaches give the right errno, and leave the device as it was.
 

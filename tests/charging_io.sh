@@ -229,13 +229,13 @@ beside_throttled() {
 test_case "reads of a cgroup count as its own, buffered" reads
 test_case "reads of a cgroup count as its own, direct" on_stock reads on
 test_case "writes of a cgroup count as its own, direct" writes
-test_case "the reads of two cgroups at once count as the own of each" on_stock at_once
+test_case "the reads of two cgroups at once count as the own of each" when_whole at_once
 test_case "reads by io_uring and by threads count as the cgroup's own" engines
 test_case "a limit on bytes holds" limit_bytes
-test_case "a limit on bytes written holds, direct" on_stock limit_written
+test_case "a limit on bytes written holds, direct" when_whole limit_written
 test_case "a limit on operations holds" limit_operations
 test_case "a throttled cgroup does not hold up another, buffered" beside_throttled off
-test_case "a throttled cgroup does not hold up another, direct" beside_throttled on
+test_case "a throttled cgroup does not hold up another, direct" when_whole beside_throttled on
 # The last, since it leaves holes in the file, and reading those is no I/O.
 test_case "write-back counts as the I/O of the cgroup that made the page dirty, direct" write_back
 test_case "write-back for a removed cgroup counts as the I/O of its parent" removed

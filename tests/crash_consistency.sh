@@ -3,6 +3,7 @@
 # runs: on the host
 # um: the disks are images of the emulator
 # timeout: 300 600
+# debug: what outlives a machine is the same on both kernels
 #
 # What was acknowledged after fsync or FUA outlives the machine. In a guest several
 # loads write to devices, see crash.py, and say what was acknowledged; the emulator is
@@ -20,8 +21,8 @@
 
 . "$(dirname "$0")/lib-host.sh"
 
-cycles=2
-[[ $KERNEL != debug ]] || cycles=1
+cycles=1
+[[ -z ${WHOLE:-} ]] || cycles=2
 CYCLES=${CYCLES:-$cycles}
 LONGEST=${LONGEST:-2500}
 SEED=${SEED:-$((RANDOM + 1))}

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: oracle_random sets the same geometries
 #
 # The device shows exactly the part of the file it was asked to show.
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: only the names of devices differ
 #
 # Loaded with drop_in=1 the driver stands in for loop.ko: stock tools, which look
 # for /dev/loop-control and /dev/loopN, work unchanged. With DRIVER=loop the same

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: lifetime_stuck has devices on the same filesystem
 #
 # Files of a FUSE filesystem that belongs to another user. Root may have such a file open,
 # and that is all: the kernel refuses to tell it of the file.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: oracle_random calls the same ioctls
 #
 # The stock losetup, on a device that is named.
 

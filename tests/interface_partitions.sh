@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: race_all adds and removes the same partitions
 #
 # Partitions: when they are looked for, who can add and remove them, and what
 # minor numbers they have.

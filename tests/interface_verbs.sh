@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: oracle_random calls the same ioctls
 #
 # Stock losetup, mount and umount with /dev/rloopN. A device that is
 # named can do everything; what searches for devices (-f, -a, -j, -D) looks only

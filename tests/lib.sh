@@ -12,7 +12,7 @@
 #
 # Assertions take what they got first and what they wanted second.
 #
-# Environment: DRIVER=rust_loop|loop, KERNEL=stock|debug, WHOLE=1: all cases on the debug kernel.
+# Environment: DRIVER=rust_loop|loop, KERNEL=stock|debug, WHOLE=1: all cases of each script.
 
 TESTS=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 PROGRAMS=$TESTS/programs
@@ -91,6 +91,13 @@ need_command() {
 on_stock() {
 	[[ $KERNEL == stock || -n ${WHOLE:-} ]] ||
 		skip "another case takes the same way here; 'make check WHOLE=1' runs this one, too"
+	"$@"
+}
+
+# when_whole CASE...: another case takes the same way on each kernel, and this one takes long.
+when_whole() {
+	[[ -n ${WHOLE:-} ]] ||
+		skip "another case takes the same way; 'make check WHOLE=1' runs this one, too"
 	"$@"
 }
 

@@ -6,7 +6,8 @@
 
 . "$(dirname "$0")/lib.sh"
 
-cycles=100
+cycles=40
+[[ -z ${WHOLE:-} ]] || cycles=100
 [[ $KERNEL == stock ]] || cycles=20
 
 load_cycles() {

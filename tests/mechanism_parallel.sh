@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 64M
 # leaks: no
+# debug: it counts what other scripts do
 #
 # One worker has many reads of a slow disk under way at once, in both modes.
 

@@ -1,7 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
-# vm: --cpus 2 --mem 768 --disk 32M
+# vm: --cpus 2 --mem 768 --disk 64M
 # leaks: no
+# debug: it counts what other scripts do
 #
 # A command that is alone and that a task waits for is executed on the CPU that it was
 # issued on. Others are executed elsewhere, and so is one for which that CPU has no time.

@@ -184,7 +184,7 @@ test_case "swapped pages come back as they were written, disk that is read witho
 	nothing_old loop
 test_case "swapped pages come back as they were written, file" nothing_old file
 test_case "swapped pages come back beside data in the page cache, xfs" beside_data
-test_case "swap and a filesystem work without memory, buffered, on a disk" on_stock squeezed off /dev/vdc
+test_case "swap and a filesystem work without memory, buffered, on a disk" when_whole squeezed off /dev/vdc
 test_case "swap and a filesystem work without memory, buffered, in a file with dirty page cache" \
 	squeezed off "$WORK/fs/swap" swap_to_cache
 test_case "swap and a filesystem work without memory, direct, in a file" on_stock squeezed on "$WORK/fs/swap"

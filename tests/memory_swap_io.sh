@@ -3,6 +3,7 @@
 # vm: --cpus 2 --mem 768 --disk 320M
 # leaks: no
 # timeout: 600 1500
+# debug: memory_swap swaps the same ways
 #
 # The cost of swap below the device: the disk reads no more than the memory management asks
 # for, and next to nothing if the file is cached. The memory reserves are used only where that
@@ -119,7 +120,7 @@ uses_reserve() {
 test_case "the disk reads next to nothing, buffered, file just written" \
 	on_stock reads_at_most 10 off kept
 test_case "the disk reads next to nothing, buffered, file synced" \
-	on_stock reads_at_most 10 off kept conv=fsync
+	when_whole reads_at_most 10 off kept conv=fsync
 test_case "the disk reads the swapped-in pages and no more, buffered, file not cached" \
 	on_stock reads_at_most 110 off dropped
 test_case "the disk reads the swapped-in pages and no more, direct, file synced" \

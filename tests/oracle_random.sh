@@ -12,11 +12,10 @@ TESTS=$(cd "$(dirname "$0")" && pwd)
 . "$TESTS/loopdiff.bash"
 
 export SEED=${SEED:-1}
-if [[ $KERNEL == debug ]]; then
-	export STEPS=${STEPS:-1500}
-else
-	export STEPS=${STEPS:-10000}
-fi
+steps=4000
+[[ -z ${WHOLE:-} ]] || steps=10000
+[[ $KERNEL != debug ]] || steps=1500
+export STEPS=${STEPS:-$steps}
 
 # Other sequences than on tmpfs.
 elsewhere() {

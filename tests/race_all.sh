@@ -11,7 +11,7 @@ seconds() {
 	if [[ -n ${RACE_SECONDS:-} ]]; then
 		echo "$RACE_SECONDS"
 	elif [[ $KERNEL == stock ]]; then
-		echo 40
+		echo 25
 	else
 		echo 90
 	fi

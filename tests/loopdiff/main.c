@@ -4,7 +4,8 @@
  * all that can be seen of them from user space.
  *
  *	loopdiff systematic [STATE]	every ioctl in every state with every
- *					kind of argument; STATE is a glob
+ *					kind of argument; STATE is a glob,
+ *					SAMPLE=N is one of N cases
  *	loopdiff random			SEED= STEPS= LENGTH= ONLY= WITHOUT=
  *	loopdiff replay FILE		what one of the others printed
  *
