@@ -64,6 +64,23 @@ kernel_newest() {
 	done
 }
 
+# kernel_unsupported: print the newest kernel of each series that is newer than all supported ones,
+# in its usual flavour.
+kernel_unsupported() {
+	local last series name known=
+
+	last=$(printf '%s\n' "${KERNEL_SERIES[@]}" | sort -V | tail -n 1)
+	sed -n -E "s/^linux-binary-(unsigned-)?([0-9]+\.[0-9][^ ]*-$KERNEL_ARCH) .*/\2/p" "$ARCHIVE/table" |
+		grep -vE -- '-(cloud|rt)-' | sort -rVu | while read -r name; do
+		series=$(kernel_series "$name")
+		if [[ $series != "$known" && $series != "$last" ]] &&
+			[[ $(printf '%s\n' "$last" "$series" | sort -V | tail -n 1) == "$series" ]]; then
+			printf '%s\n' "$name"
+		fi
+		known=$series
+	done
+}
+
 # kernel_complete NAME BINARY_PACKAGE: print the version of which the archive
 # has the whole set; on failure print what is missing.
 kernel_complete() {
