@@ -66,14 +66,9 @@ pub(crate) fn with_flags<R>(flags: TaskFlags, f: impl FnOnce() -> R) -> R {
     ret
 }
 
-/// Calls `f` with access to the memory reserves ([`TaskFlag::Memalloc`]) if `reserve` says so. See
-/// [`with_flags`].
-pub(crate) fn with_memory_reserve_if<R>(reserve: bool, f: impl FnOnce() -> R) -> R {
-    if reserve {
-        with_flags(TaskFlag::Memalloc.into(), f)
-    } else {
-        f()
-    }
+/// Calls `f` with access to the memory reserves ([`TaskFlag::Memalloc`]). See [`with_flags`].
+pub(crate) fn with_memory_reserve<R>(f: impl FnOnce() -> R) -> R {
+    with_flags(TaskFlag::Memalloc.into(), f)
 }
 
 /// Returns whether the caller runs in task context, and neither in an interrupt nor in a softirq

@@ -70,17 +70,20 @@ pub(super) fn has_fdatasync(file: &BackingFile) -> bool {
 }
 
 /// Prepares `len` bytes at byte `pos` for a direct write with access to the
-/// [memory reserves](crate::abstractions::task::with_memory_reserve_if). Returns whether the file
+/// [memory reserves](crate::abstractions::task::with_memory_reserve). Returns whether the file
 /// allows such a write. Sleeps.
 ///
 /// Most filesystems do not allow it. Before a direct write they write back dirty page cache, for
 /// example with `iomap_writepages()`, which warns about `PF_MEMALLOC` and refuses. Block devices
-/// with buffer heads and ext4 use another function. Three more rules hold for ext4:
+/// with buffer heads and ext4 use another function. More rules hold for ext4:
 ///
 /// - The range must be allocated and written. For an unwritten extent or a hole, ext4 begins a
 ///   transaction with allocations that must not fail, about which the page allocator warns. For a
 ///   hole it may also wait for another workqueue.
-/// - The modification time must be up to date, because updating it takes a transaction, too.
+/// - The modification time must be up to date, because updating it takes a transaction, too. The
+///   clock may tick before the write. A write with
+///   [`nowait`](crate::abstractions::fs::kiocb::RwOptions::nowait) fails then.
+/// - No page of the range is cached, because a write with that option would fail.
 /// - The inode must not be synchronous, because the write would then write the inode.
 pub(super) fn prepare_for_reserve(file: &BackingFile, pos: u64, len: u32) -> bool {
     if file.is_block_device() {
@@ -88,6 +91,9 @@ pub(super) fn prepare_for_reserve(file: &BackingFile, pos: u64, len: u32) -> boo
         return cfg!(CONFIG_BUFFER_HEAD);
     }
     if file.fs_type_name() != b"ext4" || file.is_sync() || !file.is_written(pos, len) {
+        return false;
+    }
+    if file.is_cached(pos, len) && !file.drop_cached(pos, len.into()) {
         return false;
     }
     file.update_time();

@@ -63,7 +63,12 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
         cmd.oom_events = oom_events;
         cmd.is_inflight = true;
         cmd.group.stats.inc_inflight();
-        task::with_memory_reserve_if(reserve, || rq.submit_file_io(pos, options))
+        if reserve {
+            let options = swap::without_transaction(&cmd.backing, options);
+            task::with_memory_reserve(|| rq.submit_file_io(pos, options))
+        } else {
+            rq.submit_file_io(pos, options)
+        }
     })
     .map_err(|mut rq| {
         let cmd = rq.data_mut();

@@ -20,6 +20,7 @@ use crate::abstractions::{
             BvecBuf,
             BvecIter,
             Direction,
+            Source,
             Zeroes, //
         },
         mq::{
@@ -52,8 +53,11 @@ pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOpt
         }
         while let Some(mut iter) = segments.next_chunk(&mut space) {
             progress.advance(&mut iter, |iter, pos, options| {
-                let reserve = options.direct && swap::prepare_reserve(cmd, rq);
-                task::with_memory_reserve_if(reserve, || file.write(pos, iter.as_source(), options))
+                if options.direct {
+                    write_direct(cmd, rq, iter, pos, options)
+                } else {
+                    file.write(pos, iter.as_source(), options)
+                }
             });
         }
     } else if let Some(mut segments) = rq.dest() {
@@ -65,6 +69,33 @@ pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOpt
         }
     }
     progress.finish(rq)
+}
+
+/// Number of attempts to write with the memory reserves.
+const RESERVE_ATTEMPTS: u32 = 3;
+
+/// Writes directly at byte `pos` of the file, with the memory reserves if `rq` may use them. If the
+/// filesystem begins a transaction for each write, this writes without the reserves. Sleeps.
+fn write_direct(
+    cmd: &LoopCmd,
+    rq: &RequestRef,
+    iter: &mut BvecIter<'_, Source>,
+    pos: u64,
+    options: RwOptions,
+) -> Result<usize> {
+    let file = cmd.file();
+    for _ in 0..RESERVE_ATTEMPTS {
+        if !swap::prepare_reserve(cmd, rq) {
+            break;
+        }
+        let before = iter.save();
+        let options = swap::without_transaction(&cmd.backing, options);
+        match task::with_memory_reserve(|| file.write(pos, iter.as_source(), options)) {
+            Err(EAGAIN) => iter.restore(&before),
+            ret => return ret,
+        }
+    }
+    file.write(pos, iter.as_source(), options)
 }
 
 /// Reads the data of the request if the page cache has all of it. Returns whether it has. The

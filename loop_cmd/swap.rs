@@ -22,6 +22,7 @@ use crate::{
             Op,
             RequestRef, //
         },
+        fs::kiocb::RwOptions,
         task,
     },
     backing_file::Backing, //
@@ -84,4 +85,19 @@ pub(super) fn prepare_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
         cmd.group.stats.used_reserve();
     }
     may
+}
+
+/// Returns the options of a write with the memory reserves. It fails with `EAGAIN` where the
+/// filesystem would begin a transaction, and is attempted without the reserves then.
+///
+/// A transaction makes allocations that must not fail, about which the page allocator warns if the
+/// task has the reserves. It is needed if the modification time has changed since
+/// [`prepare_reserve`]: the clock has ticked, or another task has asked for the time of the file.
+/// A block device has no transactions, and passes the option on to its queue.
+pub(super) fn without_transaction(backing: &Backing, options: RwOptions) -> RwOptions {
+    let file = backing.file();
+    RwOptions {
+        nowait: !file.is_block_device() && file.has_nowait(),
+        ..options
+    }
 }

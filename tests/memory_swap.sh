@@ -179,14 +179,57 @@ beside_data() {
 	detach "${DEV}0"
 }
 
+TRACE=/sys/kernel/tracing
+DIRTY=$TRACE/events/ext4/ext4_mark_inode_dirty
+
+stop_tracing() {
+	echo 0 >"$DIRTY/enable"
+	echo nostacktrace >"$TRACE/trace_options"
+}
+
+# A transaction of ext4 makes allocations that must not fail, of which the kernel warns if the task
+# has the memory reserves. The time of the file changes with each write here.
+no_transaction() {
+	need_rust_loop
+	setup "$WORK/fs/swap"
+	mountpoint -q "$TRACE" || mount -t tracefs none "$TRACE"
+	[[ -d $DIRTY ]] || skip "this kernel has no events of ext4"
+	attach "${DEV}0" --direct-io=on "$WORK/fs/swap"
+	mkswap -q "${DEV}0"
+	swapon "${DEV}0"
+	defer swapoff_quietly "${DEV}0"
+	make_cgroup swapped
+	"$PROGRAMS/stat_forever.py" "$WORK/fs/swap" &
+	defer stop_process "$!"
+	echo stacktrace >"$TRACE/trace_options"
+	echo 1 >"$DIRTY/enable"
+	defer stop_tracing
+	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3
+	stop_tracing
+	(($(summary_field "${DEV}0" reserve) > 0)) || fail "no swap used the memory reserves"
+	# The inner functions of a stack come first.
+	awk '/ext4_mark_inode_dirty: / { all++; writes = 0 }
+		/=> ext4_file_write_iter/ { writes = 1 }
+		/=> .*submit_direct/ && writes { writes = 0; bad++ }
+		END { print all + 0, bad + 0 }' "$TRACE/trace" >"$WORK/transactions"
+	local all bad
+	read -r all bad <"$WORK/transactions"
+	report "times updated: $all, by a write with the reserves: $bad"
+	((all > 0)) || fail "no time was updated"
+	((bad == 0)) || fail "$bad of $all transactions were begun by a write with the memory reserves"
+	swapoff "${DEV}0"
+	detach "${DEV}0"
+}
+
 test_case "swapped pages come back as they were written, disk" nothing_old delay
 test_case "swapped pages come back as they were written, disk that is read without waiting" \
 	nothing_old loop
 test_case "swapped pages come back as they were written, file" nothing_old file
 test_case "swapped pages come back beside data in the page cache, xfs" beside_data
+test_case "a write with the memory reserves begins no transaction" no_transaction
 test_case "swap and a filesystem work without memory, buffered, on a disk" when_whole squeezed off /dev/vdc
 test_case "swap and a filesystem work without memory, buffered, in a file with dirty page cache" \
-	squeezed off "$WORK/fs/swap" swap_to_cache
+	on_stock squeezed off "$WORK/fs/swap" swap_to_cache
 test_case "swap and a filesystem work without memory, direct, in a file" on_stock squeezed on "$WORK/fs/swap"
 
 run_cases

@@ -32,8 +32,8 @@ pub(crate) struct RwOptions {
     /// Make written data durable before the write is done (`IOCB_DSYNC`). No effect on reads.
     pub(crate) dsync: bool,
     /// Fail with `EAGAIN` instead of waiting for data from the device below (`IOCB_NOWAIT`). Most
-    /// filesystems start to read the data. For files that
-    /// [support this](BackingFile::has_nowait).
+    /// filesystems start to read the data. A write fails also where the filesystem would begin a
+    /// transaction. For files that [support this](BackingFile::has_nowait).
     pub(crate) nowait: bool,
     /// I/O priority (`IOPRIO_PRIO_VALUE()`).
     pub(crate) ioprio: u16,
