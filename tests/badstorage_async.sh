@@ -84,7 +84,7 @@ now_and_then() {
 }
 
 test_case "just the requests to the failing part of the disk fail" error
-test_case "just the writes to the failing part fail, and old data stay" flakey_writes
-test_case "data of requests that succeed on an unreliable disk are right" now_and_then
+test_case "just the writes to the failing part fail, and old data stay" on_stock flakey_writes
+test_case "data of requests that succeed on an unreliable disk are right" on_stock now_and_then
 
 run_cases

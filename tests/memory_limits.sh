@@ -3,6 +3,7 @@
 # vm: --cpus 2 --mem 1024 --disk 320M --disk 192M
 # leaks: no
 # timeout: 600 1200
+# debug: it compares times with loop.ko
 #
 # A cgroup at its memory limit with nothing to reclaim: its commands fail about as soon as
 # those of the C driver, with no more OOM reports. If writeback frees memory none fails.

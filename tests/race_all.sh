@@ -13,7 +13,7 @@ seconds() {
 	elif [[ $KERNEL == stock ]]; then
 		echo 25
 	else
-		echo 90
+		echo 60
 	fi
 }
 
