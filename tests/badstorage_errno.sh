@@ -167,7 +167,7 @@ test_case "a flush fails with an errno of block devices" flush
 test_case "zeroing fails with an errno of block devices, or writes zeroes" zeroing
 test_case "a discard fails with an errno of block devices, or is not done" discarding
 test_case "the next flush reports what was lost at a change of the mode" lost_at_mode_change
-test_case "a file over its quota is reported as ENOSPC, xfs" quota_xfs oflag=direct
+test_case "a file over its quota is reported as ENOSPC, xfs" on_stock quota_xfs oflag=direct
 test_case "a file over its quota is reported as ENOSPC, btrfs" on_stock quota_btrfs oflag=direct
 test_case "writes to a file on ext4 that has become read-only fail with EIO" read_only_since
 

@@ -210,15 +210,15 @@ file_on_failing_disk() {
 }
 
 test_case "reads of the failing part fail with EIO, others succeed" reads
-test_case "a read half of which can be read fails" read_across
+test_case "a read half of which can be read fails" on_stock read_across
 test_case "fsync reports writes to the failing part, once" writes
-test_case "synchronous writes to the failing part fail with EIO" sync_writes
-test_case "writes that are lost while the mode changes are reported" mode_changes
+test_case "synchronous writes to the failing part fail with EIO" on_stock sync_writes
+test_case "writes that are lost while the mode changes are reported" on_stock mode_changes
 test_case "offset and block size stay if the page cache cannot be written back" offset_changes
 test_case "a block that cannot be read can be written, and read again, buffered" worn_out off
-test_case "a block that cannot be read can be written, and read again, direct" worn_out on
+test_case "a block that cannot be read can be written, and read again, direct" on_stock worn_out on
 test_case "if only writes fail, reads succeed" on_stock flakey
 test_case "zeroing the failing part fails" on_stock discards
-test_case "errors of a file on a failing disk are reported" file_on_failing_disk
+test_case "errors of a file on a failing disk are reported" on_stock file_on_failing_disk
 
 run_cases

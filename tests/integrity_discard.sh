@@ -479,14 +479,14 @@ test_case "with discard turned off write-zeroes keeps the allocation, xfs" when_
 test_case "with discard turned off write-zeroes keeps the allocation, tmpfs" on_stock keeps_allocation_without_zero_range
 test_case "with discard turned off a mount keeps the allocation" on_stock mount_keeps_allocation
 test_case "zeroes not aligned for a loop device below are written" when_whole on_large_store loop 0
-test_case "zeroes not aligned for a loop device below are written, at an odd offset" on_large_store loop 512
+test_case "zeroes not aligned for a loop device below are written, at an odd offset" on_stock on_large_store loop 512
 test_case "zeroes not aligned for a zram disk below are written" when_whole on_large_store zram 0
 test_case "zeroes not aligned for a SCSI disk below are written, at an odd offset" on_large_store scsi 2560
 test_case "a filesystem that discards works on larger blocks" when_whole filesystem_on_large_store loop 0
-test_case "a filesystem that discards works on larger blocks, at an odd offset" filesystem_on_large_store scsi 512
-test_case "the alignment of discards follows offset and block size" alignment_is_announced
+test_case "a filesystem that discards works on larger blocks, at an odd offset" on_stock filesystem_on_large_store scsi 512
+test_case "the alignment of discards follows offset and block size" on_stock alignment_is_announced
 test_case "zeroing works on a store that another task holds exclusively" store_in_use
-test_case "zeroing works if the filesystem changes whole blocks only" fuse_refuses 4096
+test_case "zeroing works if the filesystem changes whole blocks only" on_stock fuse_refuses 4096
 test_case "zeroing works if the filesystem refuses all ranges" fuse_refuses 1 "fallocate EINVAL"
 test_case "zeroing works if the filesystem is busy" on_stock fuse_refuses 1 "fallocate EBUSY"
 

@@ -51,7 +51,7 @@ filesystem() {
 	detach "${DEV}1"
 }
 
-test_case "ext4 is clean and has its files after a new attach" filesystem ext4 "fsck.ext4 -fn"
+test_case "ext4 is clean and has its files after a new attach" on_stock filesystem ext4 "fsck.ext4 -fn"
 test_case "xfs is clean and has its files after a new attach" filesystem xfs "xfs_repair -n"
 
 run_cases

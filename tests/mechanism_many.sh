@@ -148,7 +148,7 @@ at_once() {
 
 test_case "$MANY cgroups come and go, and leave no memory behind" waves
 test_case "a worker takes no more than 4 KiB, of $MANY" on_stock figures
-test_case "I/O of removed cgroups that is stuck ends, buffered" stuck
+test_case "I/O of removed cgroups that is stuck ends, buffered" on_stock stuck
 test_case "I/O of removed cgroups that is stuck ends, direct" stuck --direct-io=on
 test_case "nothing is lost if workers are freed as fast as made, buffered" when_whole at_once
 test_case "nothing is lost if workers are freed as fast as made, direct" at_once --direct-io=on

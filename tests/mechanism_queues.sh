@@ -183,7 +183,7 @@ elevators() {
 
 DEFAULT_TIMEOUT=60
 
-test_case "a device has a hardware queue for each CPU, or as many as nr_hw_queues says" numbers
+test_case "a device has a hardware queue for each CPU, or as many as nr_hw_queues says" on_stock numbers
 test_case "a cgroup that submits on all CPUs is one line in debugfs" one_line
 test_case "the workers of all hardware queues are freed when they are idle" freed
 test_case "data that is written on all CPUs at once is read back" from_all

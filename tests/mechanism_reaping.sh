@@ -125,10 +125,10 @@ unload_with_idle_workers() {
 }
 
 test_case "an idle worker is freed after the timeout and not before" not_before
-test_case "a worker in use is kept, an idle one beside it is freed" kept_while_used
+test_case "a worker in use is kept, an idle one beside it is freed" on_stock kept_while_used
 test_case "the workers file shows the idle time" idle_time_grows
 test_case "workers of an earlier attach are freed" detached
-test_case "a worker is freed after I/O that outlasts the timeout" slow_io
+test_case "a worker is freed after I/O that outlasts the timeout" on_stock slow_io
 test_case "unload frees idle workers" unload_with_idle_workers
 
 run_cases
