@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 512M
 # leaks: no
+# debug: badstorage_failing takes the same ways
 #
 # The user of a device is told why the file below has failed, in the words that block
 # devices have, and nothing that means something else there.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 1024 --disk 256M
 # leaks: no
+# debug: badinput_recursion stacks devices
 #
 # On a single processor the block layer ends a request where it is told that it is done,
 # and not in a softirq.

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 512M
 # leaks: no
+# debug: oracle_random discards and zeroes
 #
 # Discard and write-zeroes, and what they do to the backing file.
 

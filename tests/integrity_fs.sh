@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1536
 # leaks: no
+# debug: memory_swap and lifetime_detach have filesystems on devices
 #
 # Filesystems on the device keep what was stored in them.
 

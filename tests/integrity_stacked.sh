@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 256M
 # leaks: no
+# debug: badinput_recursion stacks devices
 #
 # Backed by a disk, and loops on loops of either driver.
 

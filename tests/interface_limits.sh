@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 256M
 # leaks: no
+# debug: only values differ
 #
 # Limits of the queue come from the backing file of now, and from its user.
 

@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: race_all opens devices that do not exist
 #
 # Opening a node of a device that does not exist makes the device, if the kernel
 # was built for that (CONFIG_BLOCK_LEGACY_AUTOLOAD), which loop.ko in the same

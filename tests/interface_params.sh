@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: only numbers differ
 #
 # Module parameters.
 

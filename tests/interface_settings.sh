@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
+# debug: oracle_random changes the same settings
 #
 # Changes while a device has a backing file: the block size, direct
 # I/O, the old status, the size. For the file itself see interface_change_fd.

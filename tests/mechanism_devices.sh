@@ -8,7 +8,7 @@
 
 . "$(dirname "$0")/lib.sh"
 
-DEVICES=40
+DEVICES=24
 [[ -z ${WHOLE:-} ]] || DEVICES=100
 
 # Threads that run the work of a workqueue of the driver when no other can be created.

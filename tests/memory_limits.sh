@@ -310,8 +310,8 @@ recovers() {
 
 test_case "writes over memory.max fail as soon as with the C driver, tmpfs" like_loop tmpfs max off write
 test_case "writes over memory.max fail as soon, tmpfs, direct" when_whole like_loop tmpfs max on write
-test_case "direct writes to the device over memory.max fail as soon, tmpfs" on_stock like_loop tmpfs max off direct_write
-test_case "fsync over memory.max fails as soon, tmpfs" on_stock like_loop tmpfs max off sync
+test_case "direct writes to the device over memory.max fail as soon, tmpfs" when_whole like_loop tmpfs max off direct_write
+test_case "fsync over memory.max fails as soon, tmpfs" when_whole like_loop tmpfs max off sync
 test_case "direct writes over memory.max fail as soon, tmpfs, with swap" when_whole like_loop tmpfs max off direct_write swap
 test_case "reads over memory.max fail as soon, ext4" on_stock like_loop ext4 max off read
 test_case "flushes over memory.max fail as soon, ext4" on_stock like_loop tmpfs max off flush

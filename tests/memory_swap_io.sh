@@ -118,13 +118,13 @@ uses_reserve() {
 }
 
 test_case "the disk reads next to nothing, buffered, file just written" \
-	on_stock reads_at_most 10 off kept
+	when_whole reads_at_most 10 off kept
 test_case "the disk reads next to nothing, buffered, file synced" \
 	when_whole reads_at_most 10 off kept conv=fsync
 test_case "the disk reads the swapped-in pages and no more, buffered, file not cached" \
 	on_stock reads_at_most 110 off dropped
 test_case "the disk reads the swapped-in pages and no more, direct, file synced" \
-	on_stock reads_at_most 110 on kept conv=fsync
+	when_whole reads_at_most 110 on kept conv=fsync
 test_case "swap in a written file uses the memory reserves" uses_reserve yes written_file
 test_case "swap in a file that was only allocated does not use the reserves" \
 	uses_reserve no allocated_file

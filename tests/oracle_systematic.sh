@@ -6,12 +6,12 @@
 # debug: oracle_random calls the same ioctls
 #
 # Every ioctl in every state with every kind of argument: the same as the C
-# driver. Without WHOLE=1 a third of the cases of each state, in each state another third.
+# driver. Without WHOLE=1 a quarter of the cases of each state, in each state another one.
 
 TESTS=$(cd "$(dirname "$0")" && pwd)
 . "$TESTS/loopdiff.bash"
 
-[[ -n ${WHOLE:-} ]] || export SAMPLE=${SAMPLE:-3}
+[[ -n ${WHOLE:-} ]] || export SAMPLE=${SAMPLE:-4}
 
 # On the debug kernel fewer states: it is ten times slower.
 if [[ $KERNEL == debug ]]; then
