@@ -49,13 +49,16 @@ pub(crate) struct Store {
     level: usize,
     /// The workqueue for devices of this level.
     queue: Arc<OwnedQueue>,
+    /// The workqueue for swap-out.
+    swap_queue: Arc<OwnedQueue>,
     /// The bvec arrays for direct I/O, which all devices share.
     arrays: Arc<BvecArrays>,
 }
 
 impl Store {
-    /// Takes a file with `level` devices of this driver below it. Asks its filesystem for the
-    /// requirements of direct I/O. Sleeps.
+    /// Takes a file with `level` devices of this driver below it, the workqueue for devices of that
+    /// level, and the one for swap-out. Asks the filesystem for the requirements of direct I/O.
+    /// Sleeps.
     ///
     /// # Errors
     ///
@@ -64,6 +67,7 @@ impl Store {
         file: BackingFile,
         level: usize,
         queue: Arc<OwnedQueue>,
+        swap_queue: Arc<OwnedQueue>,
         arrays: Arc<BvecArrays>,
     ) -> Result<Arc<Self>> {
         let this = Self {
@@ -73,6 +77,7 @@ impl Store {
             deferred_error: Atomic::new(0),
             level,
             queue,
+            swap_queue,
             arrays,
         };
         Ok(Arc::new(this, GFP_KERNEL)?)
@@ -143,6 +148,11 @@ impl Backing {
     /// Returns the workqueue that the device uses.
     pub(crate) fn queue(&self) -> &Arc<OwnedQueue> {
         &self.store.queue
+    }
+
+    /// Returns the workqueue that serves nothing but swap-out.
+    pub(crate) fn swap_queue(&self) -> &OwnedQueue {
+        &self.store.swap_queue
     }
 
     /// Returns the pool of bvec arrays for direct I/O.

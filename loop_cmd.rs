@@ -90,7 +90,11 @@ impl LoopCmd {
                 if self.is_known_to_fail(rq) {
                     return ENOMEM.into();
                 }
-                rw::rw_blocking(self, rq, rw_options(rq, self.is_direct))
+                if self.is_direct {
+                    self.rw_direct_blocking(rq)
+                } else {
+                    rw::rw_blocking(self, rq, rw_options(rq, false))
+                }
             }
             // A flush makes data durable, but not the file's timestamps. On a journaling
             // filesystem those would force a commit.

@@ -63,6 +63,7 @@ pub(super) fn submit_direct(mut rq: Request<LoopQueue>) -> Result<(), Request<Lo
         cmd.oom_events = oom_events;
         cmd.is_inflight = true;
         cmd.group.stats.inc_inflight();
+        cmd.uses_reserve = reserve;
         if reserve {
             let options = swap::without_transaction(&cmd.backing, options);
             task::with_memory_reserve(|| rq.submit_file_io(pos, options))
@@ -89,15 +90,28 @@ impl LoopCmd {
         )
     }
 
-    /// Returns whether stale pages of a range that direct I/O has written must be dropped from the
-    /// page cache of the file. Pages that were read in during the write may be stale, and a block
+    /// Returns whether stale pages of `len` bytes at byte `pos` of the file, which direct I/O has
+    /// written, must be dropped from the page cache. Pages that were read in during the write may be stale, and a block
     /// device drops pages only after a synchronous write. In direct mode no command
     /// of this device reads them. `exchange_backing` drops them when the mode is left; after a
     /// detach they are those that any direct write to the block device may leave.
-    fn leaves_stale_pages(&self, rq: &RequestRef) -> bool {
-        self.info.op == Op::Write
-            && !self.backing.is_direct()
-            && self.file().is_cached(self.file_pos(rq), self.info.bytes)
+    fn leaves_stale_pages(&self, pos: u64, len: u32) -> bool {
+        self.info.op == Op::Write && !self.backing.is_direct() && self.file().is_cached(pos, len)
+    }
+
+    /// Reads or writes directly and waits for that. Sleeps.
+    pub(super) fn rw_direct_blocking(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
+        let (pos, len) = (self.file_pos(rq), rq.bytes());
+        let status = rw::rw_blocking(self, rq, rw_options(rq, true));
+        if status != BlkStatus::OK
+            || !self.leaves_stale_pages(pos, len)
+            || self.file().drop_cached(pos, len.into())
+        {
+            return status;
+        }
+        // A page that another writer or the filesystem keeps in the page cache may be stale. The
+        // same write through the page cache mends that.
+        rw::rw_blocking(self, rq, rw_options(rq, false))
     }
 
     /// Returns the status of the command after the file has transferred `result` bytes. `None` if
@@ -105,12 +119,15 @@ impl LoopCmd {
     fn direct_status(&mut self, rq: &RequestRef, result: Result<usize>) -> Option<BlkStatus> {
         match result {
             Ok(n) => {
+                if self.uses_reserve {
+                    self.group.stats.used_reserve();
+                }
                 self.transferred = self.info.bytes.min(n as u32);
                 if self.transferred < self.info.bytes {
                     self.is_cgroup_oom = self.submitted_attempt().is_final(ENOMEM);
                     return None;
                 }
-                if self.leaves_stale_pages(rq) {
+                if self.leaves_stale_pages(self.file_pos(rq), self.info.bytes) {
                     return None;
                 }
                 self.group.memory.succeeded();
@@ -125,12 +142,9 @@ impl LoopCmd {
     /// Finishes direct I/O that the file has done in part, or that may have left stale pages in
     /// the page cache. Waits for the I/O, sleeps.
     fn do_rest(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
-        // A page that another writer or the filesystem keeps in the page cache may be stale. The
-        // same write through the page cache mends that.
-        let is_direct = !self.leaves_stale_pages(rq)
-            || self
-                .file()
-                .drop_cached(self.file_pos(rq), self.transferred.into());
+        let pos = self.file_pos(rq);
+        let is_direct = !self.leaves_stale_pages(pos, self.info.bytes)
+            || self.file().drop_cached(pos, self.transferred.into());
         if is_direct {
             if self.transferred == self.info.bytes {
                 return BlkStatus::OK;
@@ -140,7 +154,12 @@ impl LoopCmd {
         if self.is_cgroup_oom {
             return ENOMEM.into();
         }
-        rw::rw_blocking(self, rq, rw_options(rq, is_direct))
+        if is_direct {
+            self.rw_direct_blocking(rq)
+        } else {
+            // See `rw_direct_blocking`.
+            rw::rw_blocking(self, rq, rw_options(rq, false))
+        }
     }
 }
 
@@ -153,8 +172,14 @@ impl FileIo<LoopQueue> for LoopCmd {
         self.backing.arrays()
     }
 
-    fn queue(&self) -> &OwnedQueue {
-        self.backing.queue()
+    /// Swap-out has a workqueue of its own here, too: the rescuer of the other one may be in a
+    /// command that waits for memory.
+    fn queue(&self, rq: &RequestRef) -> &OwnedQueue {
+        if rq.is_swap() {
+            self.backing.swap_queue()
+        } else {
+            self.backing.queue()
+        }
     }
 
     fn done(mut rq: Request<LoopQueue>, result: Result<usize>) {

@@ -51,6 +51,8 @@ pub(crate) struct LoopCmd {
     pub(super) transferred: u32,
     /// Whether direct I/O has been submitted to the file.
     pub(super) is_inflight: bool,
+    /// Whether that I/O was submitted with the memory reserves.
+    pub(super) uses_reserve: bool,
     /// Whether direct I/O ended early because the cgroup was out of memory.
     pub(super) is_cgroup_oom: bool,
     /// The value of [`oom_events`](super::retry::oom_events) at the submission.
@@ -97,6 +99,7 @@ impl LoopCmd {
             is_direct: false,
             transferred: 0,
             is_inflight: false,
+            uses_reserve: false,
             is_cgroup_oom: false,
             oom_events: 0,
         }

@@ -75,7 +75,7 @@ pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOpt
 const RESERVE_ATTEMPTS: u32 = 3;
 
 /// Writes directly at byte `pos` of the file, with the memory reserves if `rq` may use them. If the
-/// filesystem begins a transaction for each write, this writes without the reserves. Sleeps.
+/// filesystem would begin a transaction for each attempt, this writes without them. Sleeps.
 fn write_direct(
     cmd: &LoopCmd,
     rq: &RequestRef,
@@ -92,7 +92,12 @@ fn write_direct(
         let options = swap::without_transaction(&cmd.backing, options);
         match task::with_memory_reserve(|| file.write(pos, iter.as_source(), options)) {
             Err(EAGAIN) => iter.restore(&before),
-            ret => return ret,
+            ret => {
+                if ret.is_ok() {
+                    cmd.group.stats.used_reserve();
+                }
+                return ret;
+            }
         }
     }
     file.write(pos, iter.as_source(), options)

@@ -80,20 +80,17 @@ pub(super) fn prepare_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
     if !backing.allows_direct(pos, bytes) {
         return false;
     }
-    let may = backing.prepare_for_reserve(pos, bytes);
-    if may {
-        cmd.group.stats.used_reserve();
-    }
-    may
+    backing.prepare_for_reserve(pos, bytes)
 }
 
 /// Returns the options of a write with the memory reserves. It fails with `EAGAIN` where the
-/// filesystem would begin a transaction, and is attempted without the reserves then.
+/// filesystem would begin a transaction, wait for another writer, or drop pages that have been
+/// cached since [`prepare_reserve`]. The caller attempts it again.
 ///
 /// A transaction makes allocations that must not fail, about which the page allocator warns if the
-/// task has the reserves. It is needed if the modification time has changed since
-/// [`prepare_reserve`]: the clock has ticked, or another task has asked for the time of the file.
-/// A block device has no transactions, and passes the option on to its queue.
+/// task has the reserves. It is needed if the modification time is not the current time any more:
+/// the clock has ticked, or another task has asked for the time of this or another file. A block
+/// device has no transactions, and passes the option on to its queue.
 pub(super) fn without_transaction(backing: &Backing, options: RwOptions) -> RwOptions {
     let file = backing.file();
     RwOptions {

@@ -312,8 +312,8 @@ impl LoopDevice {
 }
 
 impl Shared {
-    /// Combines a backing file with the workqueue for the level of its device in a stack.
-    /// Sleeps.
+    /// Combines a backing file with the workqueues for the level of its device in a stack, and
+    /// for swap-out. Sleeps.
     ///
     /// # Errors
     ///
@@ -323,7 +323,7 @@ impl Shared {
         let below = below.and_then(|device| device.workers.backing());
         let level = below.map_or(0, |backing| backing.level().saturating_add(1));
         let queue = self.queues.of_level(level).clone();
-        Store::new(file, level, queue, self.arrays.clone())
+        Store::new(file, level, queue, self.swap.clone(), self.arrays.clone())
     }
 }
 

@@ -24,7 +24,8 @@ use super::{
         Op,
         Operations,
         PduVariant,
-        Request, //
+        Request,
+        RequestRef, //
     },
 };
 use crate::abstractions::{
@@ -82,7 +83,8 @@ type BvecArray = [bindings::bio_vec; MAX_BVECS];
 ///             BlkStatus,
 ///             NewRequest,
 ///             Operations,
-///             Request, //
+///             Request,
+///             RequestRef, //
 ///         },
 ///     },
 ///     fs::{
@@ -131,7 +133,7 @@ type BvecArray = [bindings::bio_vec; MAX_BVECS];
 ///         &self.0.arrays
 ///     }
 ///
-///     fn queue(&self) -> &OwnedQueue {
+///     fn queue(&self, _rq: &RequestRef) -> &OwnedQueue {
 ///         &self.0.queue
 ///     }
 ///
@@ -162,9 +164,9 @@ pub(crate) trait FileIo<T: Operations<RequestData = Self>>: Send + Sync + 'stati
     /// Returns the pool of arrays for bvecs.
     fn arrays(&self) -> &BvecArrays;
 
-    /// Returns the workqueue for [deferred](Request::defer) work. It must have a rescuer, because
-    /// reclaim may wait for that work.
-    fn queue(&self) -> &OwnedQueue;
+    /// Returns the workqueue for [deferred](Request::defer) work of `rq`. It must have a rescuer,
+    /// because reclaim may wait for that work.
+    fn queue(&self, rq: &RequestRef) -> &OwnedQueue;
 
     /// Called when the I/O has been done, with the number of bytes or the error of the file. Any
     /// context: must not sleep. This may be one of many nested callbacks, so the request is ended by
@@ -376,7 +378,7 @@ where
     /// Calls [`FileIo::resume`] from the [workqueue](FileIo::queue) of the request's data. Any
     /// context.
     pub(crate) fn defer(self) {
-        let queue = self.data().queue().as_raw();
+        let queue = self.data().queue(&self).as_raw();
         let pdu: NonNull<DeferredPdu> = self.scratch();
         // The callback owns the request from here on.
         core::mem::forget(self);
