@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 256M
 # leaks: no
+# debug: mechanism_cgroup_removed and mechanism_workers charge the same ways
 #
 # I/O that the driver does on behalf of a cgroup counts as that cgroup's on the
 # disk below, and its limits there hold.

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 64M
 # leaks: no
-# debug: charging_io charges the same ways
+# debug: mechanism_cgroup_removed and mechanism_workers charge the same ways
 #
 # Memory that the driver uses on behalf of a cgroup is charged to it.
 
