@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 768 --disk 64M
 # leaks: no
-# debug: badstorage_errno has the same errors
+# debug: badstorage_failing takes the same ways
 #
 # The filesystem under a sparse image is full: the writer learns of it.
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024 --disk 256M
 # leaks: no
-# debug: integrity_direct sends the same requests
+# debug: it counts requests of the disk below
 #
 # Durable writes and flushes: their cost on the disk below.
 

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 1 --mem 768
 # leaks: no
-# debug: badinput_recursion and integrity_stacked stack devices
+# debug: badinput_recursion stacks devices
 #
 # Beside loop.ko: devices of either driver on those of the other. Each is opaque to the
 # other driver, as all block devices are, and nothing is left behind.
