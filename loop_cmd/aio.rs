@@ -91,9 +91,9 @@ impl LoopCmd {
     }
 
     /// Returns whether stale pages of `len` bytes at byte `pos` of the file, which direct I/O has
-    /// written, must be dropped from the page cache. Pages that were read in during the write may be stale, and a block
-    /// device drops pages only after a synchronous write. In direct mode no command
-    /// of this device reads them. `exchange_backing` drops them when the mode is left; after a
+    /// written, must be dropped from the page cache. Pages that were read in during the write may be
+    /// stale, and a block device drops pages only after a synchronous write. In direct mode no
+    /// command of this device reads them. `exchange_backing` drops them when the mode is left; after a
     /// detach they are those that any direct write to the block device may leave.
     fn leaves_stale_pages(&self, pos: u64, len: u32) -> bool {
         self.info.op == Op::Write && !self.backing.is_direct() && self.file().is_cached(pos, len)
