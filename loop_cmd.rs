@@ -32,10 +32,7 @@ pub(crate) use self::cmd::{
     RequestInfo, //
 };
 
-use self::cmd::{
-    end,
-    rw_options, //
-};
+use self::cmd::end;
 use crate::abstractions::{
     block::mq::{
         BlkStatus,
@@ -90,11 +87,7 @@ impl LoopCmd {
                 if self.is_known_to_fail(rq) {
                     return ENOMEM.into();
                 }
-                if self.is_direct {
-                    self.rw_direct_blocking(rq)
-                } else {
-                    rw::rw_blocking(self, rq, rw_options(rq, false))
-                }
+                rw::rw_blocking(self, rq, self.is_direct)
             }
             // A flush makes data durable, but not the file's timestamps. On a journaling
             // filesystem those would force a commit.

@@ -27,7 +27,6 @@ use crate::abstractions::{
         },
         mq::{
             BlkStatus,
-            Op,
             Request,
             RequestMut,
             RequestRef,
@@ -90,30 +89,6 @@ impl LoopCmd {
         )
     }
 
-    /// Returns whether stale pages of `len` bytes at byte `pos` of the file, which direct I/O has
-    /// written, must be dropped from the page cache. Pages that were read in during the write may be
-    /// stale, and a block device drops pages only after a synchronous write. In direct mode no
-    /// command of this device reads them. `exchange_backing` drops them when the mode is left; after a
-    /// detach they are those that any direct write to the block device may leave.
-    fn leaves_stale_pages(&self, pos: u64, len: u32) -> bool {
-        self.info.op == Op::Write && !self.backing.is_direct() && self.file().is_cached(pos, len)
-    }
-
-    /// Reads or writes directly and waits for that. Sleeps.
-    pub(super) fn rw_direct_blocking(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
-        let (pos, len) = (self.file_pos(rq), rq.bytes());
-        let status = rw::rw_blocking(self, rq, rw_options(rq, true));
-        if status != BlkStatus::OK
-            || !self.leaves_stale_pages(pos, len)
-            || self.file().drop_cached(pos, len.into())
-        {
-            return status;
-        }
-        // A page that another writer or the filesystem keeps in the page cache may be stale. The
-        // same write through the page cache mends that.
-        rw::rw_blocking(self, rq, rw_options(rq, false))
-    }
-
     /// Returns the status of the command after the file has transferred `result` bytes. `None` if
     /// process context is needed for the rest.
     fn direct_status(&mut self, rq: &RequestRef, result: Result<usize>) -> Option<BlkStatus> {
@@ -154,12 +129,7 @@ impl LoopCmd {
         if self.is_cgroup_oom {
             return ENOMEM.into();
         }
-        if is_direct {
-            self.rw_direct_blocking(rq)
-        } else {
-            // See `rw_direct_blocking`.
-            rw::rw_blocking(self, rq, rw_options(rq, false))
-        }
+        rw::rw_blocking(self, rq, is_direct)
     }
 }
 

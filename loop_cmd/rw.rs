@@ -25,6 +25,7 @@ use crate::abstractions::{
         },
         mq::{
             BlkStatus,
+            Op,
             RequestMut,
             RequestRef,
             SECTOR_SIZE, //
@@ -39,11 +40,38 @@ use crate::abstractions::{
 };
 use kernel::prelude::*;
 
+impl LoopCmd {
+    /// Returns whether stale pages of `len` bytes at byte `pos` of the file, which direct I/O has
+    /// written, must be dropped from the page cache. Pages that were read in during the write may be
+    /// stale, and a block device drops pages only after a synchronous write. In direct mode no
+    /// command of this device reads them. `exchange_backing` drops them when the mode is left; after a
+    /// detach they are those that any direct write to the block device may leave.
+    pub(super) fn leaves_stale_pages(&self, pos: u64, len: u32) -> bool {
+        self.info.op == Op::Write && !self.backing.is_direct() && self.file().is_cached(pos, len)
+    }
+}
+
 /// Reads or writes the data of the request. Sleeps.
 ///
 /// If the file ends early, because it has been truncated, the sectors before the end succeed. The
 /// others read as zeroes and fail with an I/O error.
-pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> BlkStatus {
+pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, is_direct: bool) -> BlkStatus {
+    let (pos, len) = (cmd.file_pos(rq), rq.bytes());
+    let status = transfer(cmd, rq, rw_options(rq, is_direct));
+    if !is_direct
+        || status != BlkStatus::OK
+        || !cmd.leaves_stale_pages(pos, len)
+        || cmd.file().drop_cached(pos, len.into())
+    {
+        return status;
+    }
+    // A page that another writer or the filesystem keeps in the page cache may be stale. The same
+    // write through the page cache mends that.
+    transfer(cmd, rq, rw_options(rq, false))
+}
+
+/// Reads or writes the data of the request with the given options; see [`rw_blocking`].
+fn transfer(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> BlkStatus {
     let file = cmd.file();
     let mut progress = Progress::new(cmd, cmd.file_pos(rq), rq.bytes(), options);
     let mut space = BvecBuf::new();
