@@ -53,7 +53,6 @@ def until(condition, what):
     end = time.monotonic() + LIMIT
     while not condition():
         if time.monotonic() > end:
-            os.kill(server, signal.SIGCONT)
             sys.exit(f"{what}: not within {LIMIT} s")
         time.sleep(0.01)
 
@@ -81,7 +80,6 @@ def ioctl(path, command, argument=0):
 
 def same(got, want, what):
     if got != want:
-        os.kill(server, signal.SIGCONT)
         sys.exit(f"{what}: {got}, expected {want}")
 
 
@@ -126,7 +124,6 @@ def main():
     call.start()
     until(lambda: not call.is_alive() or call.waits_for_server(), "waiting for the server")
     if not call.is_alive():
-        os.kill(server, signal.SIGCONT)
         sys.exit(f"the ioctl did not wait for the server ({call.error})")
     others_go_on(case != "configure")
     os.kill(server, signal.SIGCONT)
@@ -135,4 +132,9 @@ def main():
     same(call.error, None, "the ioctl")
 
 
-main()
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
+try:
+    main()
+finally:
+    # The kernel lets this process end only when the ioctl has.
+    os.kill(server, signal.SIGCONT)
