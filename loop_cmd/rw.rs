@@ -56,22 +56,19 @@ impl LoopCmd {
 /// If the file ends early, because it has been truncated, the sectors before the end succeed. The
 /// others read as zeroes and fail with an I/O error.
 pub(super) fn rw_blocking(cmd: &LoopCmd, rq: &mut RequestMut<'_>, is_direct: bool) -> BlkStatus {
-    let (pos, len) = (cmd.file_pos(rq), rq.bytes());
-    let status = transfer(cmd, rq, rw_options(rq, is_direct));
-    if !is_direct
-        || status != BlkStatus::OK
-        || !cmd.leaves_stale_pages(pos, len)
-        || cmd.file().drop_cached(pos, len.into())
-    {
-        return status;
+    let pos = cmd.file_pos(rq);
+    let mut progress = transfer(cmd, rq, rw_options(rq, is_direct));
+    let done = progress.done;
+    if is_direct && cmd.leaves_stale_pages(pos, done) && !cmd.file().drop_cached(pos, done.into()) {
+        // A page that another writer or the filesystem keeps in the page cache may be stale. The
+        // same write through the page cache mends that.
+        progress = transfer(cmd, rq, rw_options(rq, false));
     }
-    // A page that another writer or the filesystem keeps in the page cache may be stale. The same
-    // write through the page cache mends that.
-    transfer(cmd, rq, rw_options(rq, false))
+    progress.finish(rq)
 }
 
 /// Reads or writes the data of the request with the given options; see [`rw_blocking`].
-fn transfer(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> BlkStatus {
+fn transfer<'r>(cmd: &'r LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> Progress<'r> {
     let file = cmd.file();
     let mut progress = Progress::new(cmd, cmd.file_pos(rq), rq.bytes(), options);
     let mut space = BvecBuf::new();
@@ -96,14 +93,15 @@ fn transfer(cmd: &LoopCmd, rq: &mut RequestMut<'_>, options: RwOptions) -> BlkSt
             iter.zero_remaining();
         }
     }
-    progress.finish(rq)
+    progress.drop_fallen_back();
+    progress
 }
 
 /// Number of attempts to write with the memory reserves.
 const RESERVE_ATTEMPTS: u32 = 3;
 
-/// Writes directly at byte `pos` of the file, with the memory reserves if `rq` may use them. If the
-/// filesystem would begin a transaction for each attempt, this writes without them. Sleeps.
+/// Writes directly at byte `pos` of the file, with the memory reserves if `rq` may use them. If each
+/// attempt [would have to wait](swap::without_transaction), this writes without them. Sleeps.
 fn write_direct(
     cmd: &LoopCmd,
     rq: &RequestRef,
@@ -277,9 +275,8 @@ impl<'r> Progress<'r> {
     }
 
     /// Completes the whole sectors that were transferred before an error, and
-    /// returns the status of the rest. Sleeps.
+    /// returns the status of the rest. Any context.
     fn finish(self, rq: &mut RequestMut<'_>) -> BlkStatus {
-        self.drop_fallen_back();
         match self.outcome {
             Ok(()) => BlkStatus::OK,
             Err(err) => {
