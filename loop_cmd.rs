@@ -117,7 +117,8 @@ pub(crate) fn next_cmd(
 }
 
 /// Issues a command that [can be](LoopCmd::can_issue). Process context of a kernel
-/// thread; sleeps, for example in the backing filesystem, but not for the backing device.
+/// thread; sleeps, for example in the backing filesystem, but waits for the backing device only
+/// where swap-out meets cached pages.
 pub(crate) fn try_issue(rq: Request<LoopQueue>) -> TryIssue {
     let cmd = rq.data();
     if cmd.is_direct {

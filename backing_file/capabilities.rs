@@ -71,7 +71,7 @@ pub(super) fn has_fdatasync(file: &BackingFile) -> bool {
 
 /// Prepares `len` bytes at byte `pos` for a direct write with access to the
 /// [memory reserves](crate::abstractions::task::with_memory_reserve). Returns whether the file
-/// allows such a write. Sleeps.
+/// allows such a write now. Sleeps.
 ///
 /// Most filesystems do not allow it. Before a direct write they write back dirty page cache, for
 /// example with `iomap_writepages()`, which warns about `PF_MEMALLOC` and refuses. Block devices
@@ -83,7 +83,8 @@ pub(super) fn has_fdatasync(file: &BackingFile) -> bool {
 /// - The modification time must be up to date, because updating it takes a transaction, too. The
 ///   clock may tick before the write. A write with
 ///   [`nowait`](crate::abstractions::fs::kiocb::RwOptions::nowait) fails then.
-/// - No page of the range is cached, because a write with that option would fail.
+/// - No page of the range is cached, because a write with that option would fail. Cached pages are
+///   dropped here, if that is possible.
 /// - The inode must not be synchronous, because the write would then write the inode.
 pub(super) fn prepare_for_reserve(file: &BackingFile, pos: u64, len: u32) -> bool {
     if file.is_block_device() {

@@ -17,6 +17,11 @@ bool rust_loop_helper_is_sync(const struct inode *inode)
 	return IS_SYNC(inode);
 }
 
+bool rust_loop_helper_is_nosec(const struct inode *inode)
+{
+	return IS_NOSEC(inode);
+}
+
 u32 rust_loop_helper_i_blocksize(const struct inode *inode)
 {
 	return i_blocksize(inode);

@@ -83,6 +83,7 @@ void rust_loop_helper_debugfs_remove(struct dentry *dentry);
 /* fs.c */
 loff_t rust_loop_helper_i_size_read(const struct inode *inode);
 bool rust_loop_helper_is_sync(const struct inode *inode);
+bool rust_loop_helper_is_nosec(const struct inode *inode);
 u32 rust_loop_helper_i_blocksize(const struct inode *inode);
 bool rust_loop_helper_mapping_stable_writes(const struct address_space *mapping);
 struct page *rust_loop_helper_zero_page(void);

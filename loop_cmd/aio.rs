@@ -114,8 +114,8 @@ impl LoopCmd {
         }
     }
 
-    /// Finishes direct I/O that the file has done in part, or that may have left stale pages in
-    /// the page cache. Waits for the I/O, sleeps.
+    /// Finishes direct I/O that the file has done in part or not at all, or that may have left stale
+    /// pages in the page cache. Waits for the I/O, sleeps.
     fn do_rest(&self, rq: &mut RequestMut<'_>) -> BlkStatus {
         let pos = self.file_pos(rq);
         let is_direct = !self.leaves_stale_pages(pos, self.info.bytes)
@@ -142,8 +142,8 @@ impl FileIo<LoopQueue> for LoopCmd {
         self.backing.arrays()
     }
 
-    /// Swap-out has a workqueue of its own here, too: the rescuer of the other one may be in a
-    /// command that waits for memory.
+    /// Swap-out has a workqueue of its own here, too: the rescuer of the other one may be in any
+    /// command that waits for memory, and that one only in a swap-out.
     fn queue(&self, rq: &RequestRef) -> &OwnedQueue {
         if rq.is_swap() {
             self.backing.swap_queue()

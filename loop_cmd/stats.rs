@@ -92,7 +92,7 @@ impl Stats {
         self.retries.add(1);
     }
 
-    /// Accounts for a write that uses the memory reserves.
+    /// Accounts for a write that used the memory reserves.
     pub(super) fn used_reserve(&self) {
         self.reserve.add(1);
     }

@@ -32,7 +32,7 @@ use crate::{
 /// carries swap. Process context, sleeps for memory at most.
 ///
 /// Both ways find the same data: a file writes back a page before direct I/O, and a page is
-/// dropped before and after a direct write, see [`super::aio`].
+/// dropped before and after a direct write, see [`super::rw`].
 pub(super) fn carries_direct_swap(rq: &RequestRef, backing: &Backing) -> bool {
     rq.carries_swap()
         && backing.allows_direct(rq.offset_bytes(), rq.bytes())
@@ -83,18 +83,22 @@ pub(super) fn prepare_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
     backing.prepare_for_reserve(pos, bytes)
 }
 
-/// Returns the options of a write with the memory reserves. It fails with `EAGAIN` where the
-/// filesystem would begin a transaction, wait for another writer, or drop pages that have been
-/// cached since [`prepare_reserve`]. The caller attempts it again.
+/// Returns the options of a write with the memory reserves. It fails with `EAGAIN` where the filesystem would begin a transaction, wait for another writer, or drop
+/// pages that have been cached since [`prepare_reserve`]. The caller attempts it again.
 ///
 /// A transaction makes allocations that must not fail, about which the page allocator warns if the
 /// task has the reserves. It is needed if the modification time is not the current time any more:
-/// the clock has ticked, or another task has asked for the time of this or another file. A block
-/// device has no transactions, and passes the option on to its queue.
+/// the clock has ticked, another task has asked for the time of this file, or another file has
+/// been changed whose time had been asked for.
+///
+/// Two kinds of writes may wait. A block device in devtmpfs has no transactions, and passes the
+/// option on to its queue. ext4 refuses the option until a write has found that it need not
+/// remove privileges. That is the first write to the inode that the filesystem has loaded, or each
+/// write if the mode has set-user-ID or set-group-ID.
 pub(super) fn without_transaction(backing: &Backing, options: RwOptions) -> RwOptions {
     let file = backing.file();
     RwOptions {
-        nowait: !file.is_block_device() && file.has_nowait(),
+        nowait: !file.is_block_device() && file.has_nowait() && file.is_nosec(),
         ..options
     }
 }

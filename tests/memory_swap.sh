@@ -221,12 +221,40 @@ no_transaction() {
 	detach "${DEV}0"
 }
 
+# Removing privileges takes a transaction, so ext4 refuses to write without waiting to a file whose
+# mode has some, although the write of the driver keeps them.
+with_privileges() {
+	need_rust_loop
+	setup "$WORK/fs/swap"
+	chmod u+s "$WORK/fs/swap"
+	defer chmod u-s "$WORK/fs/swap"
+	swapped_out --direct-io=on "$WORK/fs/swap"
+	((BYPASSED > 0)) || fail "no swap used the memory reserves"
+}
+
+# swapped_out [LOSETUP-OPTION...] STORE: pages go out to the first device, and come back. BYPASSED is
+# how many of the writes used the memory reserves, as only direct ones do.
+swapped_out() {
+	local before
+	before=$(summary_field "${DEV}0" reserve)
+	attach "${DEV}0" "$@"
+	mkswap -q "${DEV}0"
+	swapon "${DEV}0"
+	defer swapoff_quietly "${DEV}0"
+	make_cgroup swapped
+	in_cgroup swapped "$PROGRAMS/pageout.py" "${DEV}0" "$CGROUP/swapped" 256 3 "${!#}"
+	swapoff "${DEV}0"
+	BYPASSED=$(($(summary_field "${DEV}0" reserve) - before))
+	detach "${DEV}0"
+}
+
 test_case "swapped pages come back as they were written, disk" nothing_old delay
 test_case "swapped pages come back as they were written, disk that is read without waiting" \
 	nothing_old loop
 test_case "swapped pages come back as they were written, file" nothing_old file
 test_case "swapped pages come back beside data in the page cache, xfs" beside_data
 test_case "a write with the memory reserves begins no transaction" no_transaction
+test_case "swap in a file with set-user-ID uses the memory reserves" with_privileges
 test_case "swap and a filesystem work without memory, buffered, on a disk" when_whole squeezed off /dev/vdc
 test_case "swap and a filesystem work without memory, buffered, in a file with dirty page cache" \
 	on_stock squeezed off "$WORK/fs/swap" swap_to_cache

@@ -32,8 +32,9 @@ pub(crate) struct RwOptions {
     /// Make written data durable before the write is done (`IOCB_DSYNC`). No effect on reads.
     pub(crate) dsync: bool,
     /// Fail with `EAGAIN` instead of waiting for data from the device below (`IOCB_NOWAIT`). Most
-    /// filesystems start to read the data. A write fails also where the filesystem would begin a
-    /// transaction. For files that [support this](BackingFile::has_nowait).
+    /// filesystems start to read the data. A direct write also fails if it would wait for a lock, if
+    /// pages of the range are cached, or on ext4 if it would begin a transaction before its I/O;
+    /// some of this gives `EOPNOTSUPP`. For files that [support this](BackingFile::has_nowait).
     pub(crate) nowait: bool,
     /// I/O priority (`IOPRIO_PRIO_VALUE()`).
     pub(crate) ioprio: u16,

@@ -185,7 +185,7 @@ impl BackingFile {
     }
 
     /// Returns the block size of the inode that holds the data, in bytes. Any context.
-    pub(super) fn inode_block_size(&self) -> u32 {
+    pub(crate) fn inode_block_size(&self) -> u32 {
         // SAFETY: The file is alive, and so is its inode.
         unsafe { bindings::rust_loop_helper_i_blocksize(inode(&self.file)) }
     }
@@ -202,6 +202,14 @@ impl BackingFile {
     pub(crate) fn is_sync(&self) -> bool {
         // SAFETY: The file is alive, and so is its inode.
         unsafe { bindings::rust_loop_helper_is_sync(inode(&self.file)) }
+    }
+
+    /// Returns whether it is known that the file has no privileges that a write removes: no mode
+    /// bits and no security attributes (`IS_NOSEC()`). A write finds that out for the later ones. Any
+    /// context.
+    pub(crate) fn is_nosec(&self) -> bool {
+        // SAFETY: The file is alive, and so is its inode.
+        unsafe { bindings::rust_loop_helper_is_nosec(inode(&self.file)) }
     }
 
     /// Returns whether all blocks of a range are known to be allocated and written (`bmap()`).
