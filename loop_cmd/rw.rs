@@ -117,7 +117,7 @@ fn write_direct(
         let before = iter.save();
         let options = swap::without_transaction(&cmd.backing, options);
         match task::with_memory_reserve(|| file.write(pos, iter.as_source(), options)) {
-            Err(EAGAIN) if options.nowait => iter.restore(&before),
+            Err(EAGAIN | EOPNOTSUPP) if options.nowait => iter.restore(&before),
             ret => {
                 if ret.is_ok() {
                     cmd.group.stats.used_reserve();
