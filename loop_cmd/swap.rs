@@ -27,16 +27,27 @@ use crate::{
     },
     backing_file::Backing, //
 };
+use kernel::page::PAGE_SIZE;
 
 /// Returns whether a request of a device in buffered mode bypasses the page cache because it
 /// carries swap. Process context, sleeps for memory at most.
 ///
 /// Both ways find the same data: a file writes back a page before direct I/O, and a page is
-/// dropped before and after a direct write, see [`super::rw`].
+/// dropped before and after a direct write, see [`super::rw`]. That holds for whole pages and
+/// blocks. Other data in the same page could be written through the page cache at the same time,
+/// and its page, with the old data of the swap, be written back after the swap.
 pub(super) fn carries_direct_swap(rq: &RequestRef, backing: &Backing) -> bool {
     rq.carries_swap()
         && backing.allows_direct(rq.offset_bytes(), rq.bytes())
+        && shares_no_page(rq, backing)
         && !goes_to_cache(rq, backing)
+}
+
+/// Returns whether the request has whole pages of the page cache, and whole blocks of the file.
+fn shares_no_page(rq: &RequestRef, backing: &Backing) -> bool {
+    let unit = PAGE_SIZE.max(backing.file().inode_block_size() as usize) as u64;
+    let (start, len) = (backing.file_pos(rq.offset_bytes()), u64::from(rq.bytes()));
+    start % unit == 0 && len % unit == 0
 }
 
 /// Returns whether swap goes to the page cache although it could bypass it.
@@ -83,7 +94,8 @@ pub(super) fn prepare_reserve(cmd: &LoopCmd, rq: &RequestRef) -> bool {
     backing.prepare_for_reserve(pos, bytes)
 }
 
-/// Returns the options of a write with the memory reserves. It fails with `EAGAIN` where the filesystem would begin a transaction, wait for another writer, or drop
+/// Returns the options of a write with the memory reserves. It fails with `EAGAIN` or
+/// `EOPNOTSUPP` where the filesystem would begin a transaction, wait for another writer, or drop
 /// pages that have been cached since [`prepare_reserve`]. The caller attempts it again.
 ///
 /// A transaction makes allocations that must not fail, about which the page allocator warns if the

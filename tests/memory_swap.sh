@@ -232,6 +232,15 @@ with_privileges() {
 	((BYPASSED > 0)) || fail "no swap used the memory reserves"
 }
 
+# The first and the last page of the swap are in pages of the page cache that have other data, too,
+# which its writers write back with them.
+within_pages() {
+	need_rust_loop
+	ensure_driver
+	swapped_out --direct-io=off --offset 32256 --sizelimit 8M /dev/vdc
+	expect_equal "$BYPASSED" 0 "swap that bypassed the page cache"
+}
+
 # swapped_out [LOSETUP-OPTION...] STORE: pages go out to the first device, and come back. BYPASSED is
 # how many of the writes used the memory reserves, as only direct ones do.
 swapped_out() {
@@ -255,6 +264,7 @@ test_case "swapped pages come back as they were written, file" nothing_old file
 test_case "swapped pages come back beside data in the page cache, xfs" beside_data
 test_case "a write with the memory reserves begins no transaction" no_transaction
 test_case "swap in a file with set-user-ID uses the memory reserves" with_privileges
+test_case "swap that shares pages with other data goes through the page cache" within_pages
 test_case "swap and a filesystem work without memory, buffered, on a disk" when_whole squeezed off /dev/vdc
 test_case "swap and a filesystem work without memory, buffered, in a file with dirty page cache" \
 	on_stock squeezed off "$WORK/fs/swap" swap_to_cache
