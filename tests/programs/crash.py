@@ -35,6 +35,7 @@ import threading
 import zlib
 
 import loopioctl
+import syscalls
 
 BLOCK = 4096
 GROUP = 8
@@ -53,12 +54,10 @@ AIO_DEPTH = 8
 
 KEEP_SIZE, PUNCH_HOLE, ZERO_RANGE = 1, 2, 16
 RWF_DSYNC = 2
-IO_SETUP, IO_GETEVENTS, IO_SUBMIT = 206, 208, 209
 IOCB = struct.Struct("=QIIHhIQQqQII")
 EVENT = struct.Struct("=QQqq")
 
 libc = ctypes.CDLL(None, use_errno=True)
-libc.syscall.restype = ctypes.c_long
 
 
 class Failure(Exception):
@@ -289,7 +288,7 @@ class Fua(Blocks):
         events = ctypes.create_string_buffer(EVENT.size * AIO_DEPTH)
         context = ctypes.c_ulong(0)
         flying = {}
-        checked(libc.syscall(IO_SETUP, AIO_DEPTH, ctypes.byref(context)), "io_setup")
+        syscalls.call("io_setup", AIO_DEPTH, ctypes.byref(context))
 
         def submit(slot):
             first, count = self.draw(rng, slot, AIO_DEPTH)
@@ -298,15 +297,13 @@ class Fua(Blocks):
             blocks[slot].raw = IOCB.pack(slot, 0, RWF_DSYNC, 1, 0, fd, buffers[slot].address,
                                          count * BLOCK, first * BLOCK, 0, 0, 0)
             one = ctypes.c_void_p(ctypes.addressof(blocks[slot]))
-            checked(libc.syscall(IO_SUBMIT, context, ctypes.c_long(1), ctypes.byref(one)),
-                    "io_submit")
+            syscalls.call("io_submit", context, 1, ctypes.byref(one))
             flying[slot] = first, count, seq
 
         for slot in range(AIO_DEPTH):
             submit(slot)
         while True:
-            done = checked(libc.syscall(IO_GETEVENTS, context, ctypes.c_long(1),
-                                        ctypes.c_long(AIO_DEPTH), events, None), "io_getevents")
+            done = syscalls.call("io_getevents", context, 1, AIO_DEPTH, events, None)
             slots = []
             for i in range(done):
                 slot, _, result, _ = EVENT.unpack_from(events, i * EVENT.size)

@@ -1,29 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0
 """Load and unload modules, and wait for udev, without starting programs."""
 
-import ctypes
 import errno
 import os
 import time
 
-SYS_DELETE_MODULE = 176
-SYS_FINIT_MODULE = 313
+import syscalls
+
 MODULE_INIT_COMPRESSED_FILE = 4
-
-libc = ctypes.CDLL(None, use_errno=True)
-
-
-def call(what, *arguments):
-    if libc.syscall(what, *arguments):
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
 
 
 def load(path, parameters=b""):
     compressed = not path.endswith(".ko")
     fd = os.open(path, os.O_RDONLY)
     try:
-        call(SYS_FINIT_MODULE, fd, parameters, MODULE_INIT_COMPRESSED_FILE if compressed else 0)
+        flags = MODULE_INIT_COMPRESSED_FILE if compressed else 0
+        syscalls.call("finit_module", fd, parameters, flags)
     finally:
         os.close(fd)
 
@@ -42,4 +34,4 @@ def retried(operation, *arguments):
 
 
 def unload(name):
-    retried(call, SYS_DELETE_MODULE, name.encode(), os.O_NONBLOCK)
+    retried(syscalls.call, "delete_module", name.encode(), os.O_NONBLOCK)

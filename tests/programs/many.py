@@ -27,9 +27,9 @@ import struct
 import sys
 import time
 
+import syscalls
+
 BLOCK = 4096
-LIBC = ctypes.CDLL(None, use_errno=True)
-IO_SETUP, IO_GETEVENTS, IO_SUBMIT = 206, 208, 209
 
 
 def block(number):
@@ -66,14 +66,6 @@ def make(parent, name):
     return path
 
 
-def syscall(number, *args):
-    result = LIBC.syscall(number, *args)
-    if result < 0:
-        error = ctypes.get_errno()
-        raise OSError(error, os.strerror(error))
-    return result
-
-
 class Reads:
     """Reads that are under way, each of one block, past the page cache."""
 
@@ -81,7 +73,7 @@ class Reads:
         self.handle = os.open(device, os.O_RDONLY | os.O_DIRECT)
         self.depth = depth
         self.context = ctypes.c_ulong(0)
-        syscall(IO_SETUP, depth, ctypes.byref(self.context))
+        syscalls.call("io_setup", depth, ctypes.byref(self.context))
         self.memory = mmap.mmap(-1, depth * BLOCK)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         self.events = ctypes.create_string_buffer(32 * depth)
@@ -102,12 +94,12 @@ class Reads:
             )
         )
         pointer = ctypes.c_void_p(ctypes.addressof(iocb))
-        syscall(IO_SUBMIT, self.context, 1, ctypes.byref(pointer))
+        syscalls.call("io_submit", self.context, 1, ctypes.byref(pointer))
 
     def end(self, least):
         """Wait for as many, and look at what they have read."""
         try:
-            count = syscall(IO_GETEVENTS, self.context, least, self.depth, self.events, None)
+            count = syscalls.call("io_getevents", self.context, least, self.depth, self.events, None)
         except InterruptedError:
             return
         for index in range(count):
