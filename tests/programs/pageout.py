@@ -10,11 +10,13 @@ the device, nothing is in the page cache when a round begins.
 """
 
 import ctypes
+import itertools
 import mmap
 import os
 import struct
 import sys
 import threading
+import time
 
 PAGE = mmap.PAGESIZE
 MADV_PAGEOUT = 21
@@ -38,10 +40,12 @@ def in_memory(memory, pages):
 
 
 def let_go(cgroup, memory, pages):
-    """What has been written to swap is in memory still, until that is wanted. Most goes."""
-    for _ in range(50):
+    """What has been written to swap is in memory still, until that is wanted. Most goes, but memory
+    of this program, too, which comes back."""
+    end = time.monotonic() + 60
+    for attempt in itertools.count():
         left = in_memory(memory, pages)
-        if left == 0:
+        if left == 0 or attempt >= 50 and left < pages // 2 or time.monotonic() > end:
             return
         try:
             with open(f"{cgroup}/memory.reclaim", "w", encoding="ascii") as reclaim:
