@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """The ioctls of loop devices and of block devices: numbers, flags and structures."""
 
+import os
 import struct
 
 LOOP_SET_FD = 0x4C00
@@ -38,7 +39,8 @@ INFO64 = struct.Struct("=5Q4I64s64s32s2Q")
 
 # struct loop_info: number, device, inode, rdevice, offset, encrypt_type,
 # encrypt_key_size, flags, name, key, init, reserved.
-INFO = struct.Struct("@i3L4i64s32s2L4s0L")
+OLD_DEV = "L" if os.uname().machine == "x86_64" else "I"
+INFO = struct.Struct(f"@i{OLD_DEV}L{OLD_DEV}4i64s32s2L4s0L")
 
 # The head of struct loop_config: fd, block_size. A struct loop_info64 and 64
 # reserved bytes follow.
