@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 # vm: --icount --cpus 1 --mem 2048
 # kernels: stock
-# arm64: what is recorded are the counts of x86-64
+# arm64: the recorded counts are those of x86-64
 # leaks: no
 #
 # How many instructions a command takes: not more than what is recorded for this
