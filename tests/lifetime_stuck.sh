@@ -7,9 +7,15 @@
 
 . "$(dirname "$0")/lib.sh"
 
+CONNECTIONS=/sys/fs/fuse/connections
+
 setup() {
 	ensure_driver
 	need_module fuse
+	mountpoint -q "$CONNECTIONS" || {
+		mount -t fusectl fusectl "$CONNECTIONS"
+		defer umount "$CONNECTIONS"
+	}
 	mkdir -p "$WORK/fuse"
 	truncate -s 8M "$WORK/store" "$WORK/image"
 	"$PROGRAMS/fusefs.py" --valid 0 "$WORK/fuse" "$WORK/store" &
@@ -27,6 +33,8 @@ others_go_on() {
 	if [[ -n $backing ]]; then
 		shift
 		attach "${DEV}0" "$@" "$WORK/$backing"
+	else
+		defer detach_quietly "${DEV}0"
 	fi
 	defer kill -CONT "$SERVER"
 	udevadm settle

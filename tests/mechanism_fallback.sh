@@ -1,7 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 # vm: --cpus 2 --mem 1024
-# kernels: stock debug
 #
 # When a worker cannot be allocated its I/O goes to the rootcg queue and is
 # counted; the data arrive all the same.

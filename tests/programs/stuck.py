@@ -26,6 +26,8 @@ LIMIT = 30
 
 case, device, free, other, server, file, image = sys.argv[1:]
 server = int(server)
+# A connection is called after the device number of its filesystem.
+REQUESTS = f"/sys/fs/fuse/connections/{os.stat(os.path.dirname(file)).st_dev}/waiting"
 
 
 class Ioctl(threading.Thread):
@@ -42,11 +44,11 @@ class Ioctl(threading.Thread):
         except OSError as error:
             self.error = errno.errorcode[error.errno]
 
-    def waits_for_server(self):
-        """Whether the thread waits in the filesystem, or for I/O of the device."""
-        with open(f"/proc/self/task/{self.native_id}/stack", encoding="ascii") as stack:
-            text = stack.read()
-        return "fuse" in text or "folio_wait" in text or "blk_mq_freeze" in text
+
+def requests():
+    """How many requests the server has not answered."""
+    with open(REQUESTS, encoding="ascii") as waiting:
+        return int(waiting.read())
 
 
 def until(condition, what):
@@ -119,10 +121,11 @@ def main():
     if case in ("offset", "block-size"):
         # For the ioctl to write back.
         os.pwrite(fd, b"x" * 4096, 0)
+    until(lambda: requests() == 0, "answers to what came before")
     os.kill(server, signal.SIGSTOP)
     call = Ioctl(fd, *calls[case])
     call.start()
-    until(lambda: not call.is_alive() or call.waits_for_server(), "waiting for the server")
+    until(lambda: not call.is_alive() or requests() > 0, "waiting for the server")
     if not call.is_alive():
         sys.exit(f"the ioctl did not wait for the server ({call.error})")
     others_go_on(case != "configure")
