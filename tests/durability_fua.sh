@@ -33,6 +33,8 @@ trace_disk() {
 	IFS=: read -ra dev <<<"$(sysfs_attr "$DISK" dev)"
 	mountpoint -q "$TRACE" || mount -t tracefs none "$TRACE"
 	echo "dev == $(((dev[0] << 20) | dev[1]))" >"$TRACE/events/block/block_bio_queue/filter"
+	# Events of several CPUs are shown by time, and two of them may have the same.
+	echo counter >"$TRACE/trace_clock"
 	echo >"$TRACE/trace"
 	echo 1 >"$TRACE/events/block/block_bio_queue/enable"
 	"$@"
