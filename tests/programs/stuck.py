@@ -106,6 +106,11 @@ def others_go_on(bound):
         same(at_once("letting the file go", ioctl, device, loopioctl.LOOP_CLR_FD), None, "LOOP_CLR_FD")
 
 
+def must_wait(call):
+    if not call.is_alive():
+        sys.exit(f"the ioctl did not wait for the server ({call.error})")
+
+
 def main():
     served = os.open(file, os.O_RDWR)
     fd = os.open(device, os.O_RDWR)
@@ -126,9 +131,10 @@ def main():
     call = Ioctl(fd, *calls[case])
     call.start()
     until(lambda: not call.is_alive() or requests() > 0, "waiting for the server")
-    if not call.is_alive():
-        sys.exit(f"the ioctl did not wait for the server ({call.error})")
+    must_wait(call)
     others_go_on(case != "configure")
+    # The request may have been another task's.
+    must_wait(call)
     os.kill(server, signal.SIGCONT)
     until(lambda: not call.is_alive(), "the ioctl, with the server going on")
     # The file is let go only with the last opener, so the change is made nevertheless.
